@@ -1,0 +1,49 @@
+"""Edge inference for efficient vision transformers.
+
+`Predictor` loads an exported CAS-ViT, LightViT or LITv2 graph and answers images:
+
+    import edgevit
+
+    predictor = edgevit.Predictor("cas_vit_s.onnx")
+    print(predictor.classify("photo.jpg"))
+
+Names are loaded on first use, so that `import edgevit` costs little more than NumPy.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edgevit.core.geometry import Geometry as Geometry
+    from edgevit.core.results import Classification as Classification
+    from edgevit.core.spec import InputSpec as InputSpec
+    from edgevit.core.spec import ModelSpec as ModelSpec
+    from edgevit.draw import draw as draw
+    from edgevit.predictor import Predictor as Predictor
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Classification": "edgevit.core.results",
+    "Geometry": "edgevit.core.geometry",
+    "InputSpec": "edgevit.core.spec",
+    "ModelSpec": "edgevit.core.spec",
+    "Predictor": "edgevit.predictor",
+    "draw": "edgevit.draw",
+}
+
+__all__ = ["Classification", "Geometry", "InputSpec", "ModelSpec", "Predictor", "draw"]
+
+
+def __getattr__(name: str) -> Any:  # any public name
+    if name not in _HOMES:
+        raise AttributeError(f"module 'edgevit' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
