@@ -1,0 +1,28 @@
+"""What a backend plugin builds on: the two Protocols and the checks that plugins share."""
+
+from edgevit.core.backend import (
+    AnyArray,
+    Backend,
+    Session,
+    TensorInfo,
+    check_feeds,
+    check_options,
+    threads_option,
+    unknown_device,
+)
+from edgevit.core.cache import cache_dir, write_atomically
+from edgevit.core.cpu import usable_cores
+
+__all__ = [
+    "AnyArray",
+    "Backend",
+    "Session",
+    "TensorInfo",
+    "cache_dir",
+    "check_feeds",
+    "check_options",
+    "threads_option",
+    "unknown_device",
+    "usable_cores",
+    "write_atomically",
+]

@@ -1,0 +1,1 @@
+"""What the runtime is made of; names no vendor."""

@@ -1,0 +1,94 @@
+"""Read what edgevit needs from an ONNX file without the `onnx` package.
+
+An ONNX file is one protobuf message, ModelProto (onnx/onnx.proto). Fields that hold the graph and
+its weights are skipped by their length, so the cost does not grow with the model.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator
+from pathlib import Path
+
+from edgevit.core.errors import ModelError, ModelNotFoundError
+
+_METADATA_PROPS = 14  # field of ModelProto: repeated StringStringEntryProto
+_KEY, _VALUE = 1, 2  # fields of StringStringEntryProto
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # protobuf wire types
+
+Buffer = bytes | mmap.mmap
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """Read `metadata_props` of an ONNX file.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Values by key; empty where the model carries none.
+
+    Raises:
+        ModelNotFoundError: if there is no such file.
+        ModelError: if the file is not a whole protobuf message.
+    """
+    with _mapped(path) as buffer:
+        try:
+            return dict(
+                _entry(buffer[start:end])
+                for field, start, end in _fields(buffer)
+                if field == _METADATA_PROPS
+            )
+        except (ValueError, IndexError) as exc:
+            raise ModelError(
+                f"{str(path)!r} is not a whole ONNX file ({exc}); export or copy it again"
+            ) from exc
+
+
+def _mapped(path: Path) -> mmap.mmap:
+    try:
+        with path.open("rb") as file:
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except FileNotFoundError as exc:
+        raise ModelNotFoundError(f"there is no model file {str(path)!r}") from exc
+    except (OSError, ValueError) as exc:  # a folder, no permission; an empty file cannot be mapped
+        raise ModelError(f"the model file {str(path)!r} cannot be read: {exc}") from exc
+
+
+def _fields(buffer: Buffer) -> Iterator[tuple[int, int, int]]:
+    """Yield (field number, start, end) of every field's payload."""
+    position, size = 0, len(buffer)
+    while position < size:
+        key, position = _varint(buffer, position)
+        start, end = _payload(buffer, position, key & 7)
+        if end > size:
+            raise ValueError(f"field {key >> 3} ends at byte {end} of {size}")
+        yield key >> 3, start, end
+        position = end
+
+
+def _payload(buffer: Buffer, position: int, wire_type: int) -> tuple[int, int]:
+    if wire_type == _VARINT:
+        return position, _varint(buffer, position)[1]
+    if wire_type == _BYTES:
+        length, start = _varint(buffer, position)
+        return start, start + length
+    if wire_type in (_FIXED64, _FIXED32):
+        return position, position + (8 if wire_type == _FIXED64 else 4)
+    raise ValueError(f"wire type {wire_type} at byte {position}")
+
+
+def _varint(buffer: Buffer, position: int) -> tuple[int, int]:
+    value = 0
+    for shift in range(0, 70, 7):
+        byte = buffer[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, position
+    raise ValueError(f"number too long at byte {position}")
+
+
+def _entry(buffer: bytes) -> tuple[str, str]:
+    parts = {field: buffer[start:end] for field, start, end in _fields(buffer)}
+    return parts.get(_KEY, b"").decode(), parts.get(_VALUE, b"").decode()

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+DATA = Path(__file__).parent / "data"
+SHARED = Path(__file__).parents[2] / "shared"
+
+
+@pytest.fixture
+def tiny() -> Path:
+    """A linear classifier of 8x8 pictures into red, green and blue."""
+    return DATA / "tiny.onnx"
+
+
+@pytest.fixture(scope="session")
+def photos() -> Path:
+    """A folder of real photographs that is not part of the repository."""
+    folder = SHARED / "data" / "images"
+    if not folder.is_dir():
+        pytest.skip("the photographs (../shared/data/images) are not on this machine")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def bad_inputs() -> Path:
+    """Hostile files that are not part of the repository."""
+    folder = SHARED / "data" / "bad_inputs"
+    if not folder.is_dir():
+        pytest.skip("the hostile files (../shared/data/bad_inputs) are not on this machine")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keep the tests out of the user's caches."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("EDGEVIT_CACHE", str(folder))
+    return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    lacking = [name for name in ("torch", "onnx", "onnxscript") if find_spec(name) is None]
+    if not lacking:
+        return
+    skip = pytest.mark.skip(reason=f"needs the export extra: {', '.join(lacking)} not installed")
+    for item in items:
+        if "torch" in item.keywords:
+            item.add_marker(skip)

@@ -1,0 +1,54 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgevit.core.onnx_file import read_metadata
+from edgevit.errors import ModelError, ModelNotFoundError
+
+TINY = Path(__file__).parents[1] / "data" / "tiny.onnx"
+
+
+def test_metadata_is_read_by_key():
+    assert read_metadata(TINY)["note"] == "made by a test"
+
+
+def test_a_model_without_metadata_has_none():
+    assert read_metadata(TINY.with_name("bare.onnx")) == {}
+
+
+def test_the_onnx_package_reads_the_same_metadata():
+    onnx = pytest.importorskip("onnx", reason="onnx is not installed")
+    expected = {entry.key: entry.value for entry in onnx.load(TINY).metadata_props}
+    assert read_metadata(TINY) == expected
+
+
+def test_an_absent_file_is_named():
+    with pytest.raises(ModelNotFoundError, match=r"no model file 'nowhere\.onnx'"):
+        read_metadata(Path("nowhere.onnx"))
+
+
+def test_a_folder_is_refused(tmp_path):
+    with pytest.raises(ModelError, match="cannot be read"):
+        read_metadata(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x08", b"not a model", b"\xff" * 40], ids=repr)
+def test_what_is_no_onnx_file_is_refused(tmp_path, content):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=r"model file|whole ONNX file"):
+        read_metadata(path)
+
+
+@given(keep=st.floats(0, 1), flip=st.integers(0, 7), place=st.floats(0, 1))
+def test_damage_never_raises_anything_else(tmp_path_factory, keep, flip, place):
+    content = bytearray(TINY.read_bytes())
+    content[int(place * (len(content) - 1))] ^= 1 << flip
+    path = tmp_path_factory.mktemp("damaged") / "model.onnx"
+    path.write_bytes(content[: int(keep * len(content))])
+    try:
+        read_metadata(path)
+    except ModelError as exc:
+        assert str(path) in str(exc)
