@@ -1,0 +1,271 @@
+"""OpenVINO as an edgevit backend.
+
+Devices are OpenVINO's in lower case: `gpu`, `gpu.1`, `cpu`, `npu`. Where there is a GPU,
+`auto:gpu,cpu`, its AUTO plugin, comes first: it answers from the processor until the GPU is ready.
+Any list after `auto:` and capitals are accepted.
+
+Options:
+    threads: int, processor threads of one run; default: the physical cores this process may use.
+    config: mapping of text to value, OpenVINO properties, over the defaults below.
+    cache: whether to keep the compiled model for the next start, or the folder to keep it in;
+        default: true. What AUTO compiles is never kept.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgevit.backend import (
+    AnyArray,
+    TensorInfo,
+    cache_dir,
+    check_options,
+    threads_option,
+    unknown_device,
+    usable_cores,
+)
+from edgevit.errors import InferenceError, InputError, LoadError
+from edgevit_openvino import blobs
+from edgevit_openvino.vendor import FrontEndManager, openvino
+
+CONFIG: dict[str, object] = {"PERFORMANCE_HINT": "LATENCY"}
+
+# Threads are not pinned: those of two processes would be pinned to the same cores. 32 bits also on
+# processors with 16-bit units, where OpenVINO rounds otherwise: the answers are the export's.
+CPU_CONFIG: dict[str, object] = {
+    "NUM_STREAMS": 1,
+    "ENABLE_CPU_PINNING": False,
+    "INFERENCE_PRECISION_HINT": "f32",
+}
+
+DTYPES = {
+    "f32": np.float32,
+    "f16": np.float16,
+    "f64": np.float64,
+    "u8": np.uint8,
+    "i8": np.int8,
+    "i32": np.int32,
+    "i64": np.int64,
+    "boolean": np.bool_,
+}
+
+AUTO = "auto:"
+RANKS = {"gpu": 1, "cpu": 2}  # others last: OpenVINO's AUTO leaves the NPU out by default, too
+DISCRETE_GPU_RANK = 0
+
+logger = logging.getLogger(__name__)
+
+
+class OpenVINOSession:
+    """One model in OpenVINO."""
+
+    def __init__(
+        self, compiled: openvino.CompiledModel, inputs: Iterable[str], outputs: Iterable[str]
+    ) -> None:
+        self.inputs = _tensor_infos(compiled.inputs, inputs)
+        self.outputs = _tensor_infos(compiled.outputs, outputs)
+        self._request: openvino.InferRequest | None = compiled.create_infer_request()
+        self._bound: list[openvino.Tensor] = []
+
+    def run(self, feeds: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
+        """Run the graph once; see `edgevit.backend.Session`."""
+        request = self._request
+        if request is None:
+            raise InferenceError("the session is closed; load the model again")
+        try:
+            self._bind(request, feeds)
+            arrays = request.infer(share_outputs=True).to_tuple()
+        except RuntimeError as exc:
+            raise InferenceError(f"OpenVINO failed while running: {_reason(exc)}") from exc
+        # A graph input that is also an output would be the caller's own memory.
+        return {
+            info.name: array.copy() if info.name in feeds else array
+            for info, array in zip(self.outputs, arrays, strict=True)
+        }
+
+    def close(self) -> None:
+        """Release the model."""
+        self._request = None
+        self._bound = []
+
+    def _bind(self, request: openvino.InferRequest, feeds: Mapping[str, AnyArray]) -> None:
+        """Point the inputs at the caller's memory; only a read-only array is copied."""
+        arrays = [feeds[info.name] for info in self.inputs]
+        bound = [openvino.Tensor(array, shared_memory=array.flags.writeable) for array in arrays]
+        for index, tensor in enumerate(bound):
+            request.set_input_tensor(index, tensor)
+        self._bound = bound  # a tensor holds the memory that the request points at
+
+
+class OpenVINOBackend:
+    """OpenVINO; see the module for devices and options."""
+
+    def __init__(self) -> None:
+        self._core = openvino.Core()
+
+    def devices(self) -> list[str]:
+        """Devices of this machine in OpenVINO's order of preference; AUTO first with a GPU."""
+        names = sorted((name.lower() for name in self._core.available_devices), key=self._rank)
+        choice = [name for name in names if name.startswith(("gpu", "cpu"))]
+        has_choice = len(choice) > 1 and choice[0].startswith("gpu")
+        return [AUTO + ",".join(choice), *names] if has_choice else names
+
+    def load(self, model: Path, *, device: str, options: Mapping[str, object]) -> OpenVINOSession:
+        """Load a model; see `edgevit.backend.Backend`."""
+        check_options(options, ("threads", "config", "cache"), "openvino")
+        self._check_device(device)
+        config = _config(device.lower(), options)
+        folder = _cache_folder(options.get("cache", True))
+        if folder is None or device.lower().startswith(AUTO):
+            return self._session(model, device.upper(), config)
+        return self._cached_session(model, device.upper(), config, folder)
+
+    def _rank(self, name: str) -> tuple[int, str]:
+        kind = name.partition(".")[0]
+        is_discrete = kind == "gpu" and "DISCRETE" in self._property(name.upper(), "DEVICE_TYPE")
+        return (DISCRETE_GPU_RANK if is_discrete else RANKS.get(kind, 3)), name
+
+    def _property(self, device: str, name: str) -> str:
+        try:
+            return str(self._core.get_property(device, name))
+        except RuntimeError:  # this device has no such property
+            return ""
+
+    def _check_device(self, device: str) -> None:
+        available = self.devices()
+        known = {*available, *(["gpu.0"] if "gpu" in available else [])}
+        if not set(device.lower().removeprefix(AUTO).split(",")) <= known:
+            raise unknown_device(device, "openvino", available)
+
+    def _session(self, model: Path, device: str, config: dict[str, Any]) -> OpenVINOSession:
+        graph = _read_graph(model)
+        compiled = self._compile(graph, model, device, config)
+        return OpenVINOSession(compiled, _names(graph.inputs), _names(graph.outputs))
+
+    def _compile(
+        self, graph: openvino.Model, model: Path, device: str, config: dict[str, Any]
+    ) -> openvino.CompiledModel:
+        try:
+            return self._core.compile_model(graph, device, config)
+        except RuntimeError as exc:
+            raise _load_error(model, exc) from exc
+
+    def _cached_session(
+        self, model: Path, device: str, config: dict[str, Any], folder: Path
+    ) -> OpenVINOSession:
+        made_from = self._made_from(model, device, config)
+        if made_from is None:
+            return self._session(model, device, config)
+        session = self._imported(blobs.find(folder, made_from), device, config)
+        if session is not None:
+            return session
+        graph = _read_graph(model)
+        inputs, outputs = _names(graph.inputs), _names(graph.outputs)
+        compiled = self._compile(graph, model, device, config)
+        content = _export(compiled)
+        if content is not None:
+            blobs.store(folder, made_from, blobs.Blob(content, inputs, outputs), model)
+        return OpenVINOSession(compiled, inputs, outputs)
+
+    def _made_from(self, model: Path, device: str, config: dict[str, Any]) -> blobs.Facts | None:
+        try:
+            files = blobs.file_digests(model)
+        except (OSError, ValueError) as exc:
+            raise _load_error(model, exc) from exc
+        facts = ("FULL_DEVICE_NAME", "DEVICE_ARCHITECTURE", "OPTIMIZATION_CAPABILITIES")
+        return files and {
+            "files": files,
+            "openvino": openvino.get_version(),
+            "device": device,
+            "hardware": {fact: self._property(device, fact) for fact in facts},
+            "config": {name: str(value) for name, value in config.items()},
+        }
+
+    def _imported(
+        self, blob: blobs.Blob | None, device: str, config: dict[str, Any]
+    ) -> OpenVINOSession | None:
+        if blob is None:
+            return None
+        try:
+            compiled = self._core.import_model(blob.content, device, config)
+            return OpenVINOSession(compiled, blob.inputs, blob.outputs)
+        except (RuntimeError, ValueError) as exc:  # ValueError: its names are not this model's
+            logger.warning("OpenVINO refuses a cached model (%s); compiling again", _reason(exc))
+            return None
+
+
+def _tensor_infos(ports: Iterable[Any], names: Iterable[str]) -> list[TensorInfo]:
+    return [_tensor_info(port, name) for port, name in zip(ports, names, strict=True)]
+
+
+def _tensor_info(port: Any, name: str) -> TensorInfo:  # openvino.ConstOutput
+    kind = port.element_type.get_type_name()
+    if kind not in DTYPES:
+        raise LoadError(f"tensor {name!r} has the type {kind}, which edgevit does not run")
+    shape = tuple(axis.get_length() if axis.is_static else None for axis in port.partial_shape)
+    return TensorInfo(name, np.dtype(DTYPES[kind]), shape)
+
+
+def _read_graph(model: Path) -> openvino.Model:
+    """Read with the ONNX reader alone; `Core.read_model` tries every format it knows."""
+    try:
+        reader = FrontEndManager().load_by_framework("onnx")
+        graph = reader.convert(reader.load(str(model)))
+    except Exception as exc:  # its exception classes share no base below Exception
+        raise _load_error(model, exc) from exc
+    if not graph.outputs:
+        raise LoadError(f"OpenVINO cannot load {str(model)!r}: it holds no graph")
+    return graph
+
+
+def _names(ports: Iterable[Any]) -> tuple[str, ...]:
+    """ONNX names; the compiled model adds names of tensors that it merged with these."""
+    return tuple(port.get_any_name() for port in ports)
+
+
+def _export(compiled: openvino.CompiledModel) -> bytes | None:
+    stream = BytesIO()
+    try:
+        compiled.export_model(stream)
+    except RuntimeError as exc:
+        logger.info("this compiled model cannot be kept: %s", _reason(exc))
+        return None
+    return stream.getvalue()
+
+
+def _config(device: str, options: Mapping[str, object]) -> dict[str, Any]:
+    extra = options.get("config", {})
+    if not isinstance(extra, Mapping):
+        raise InputError(f"option 'config' must be a mapping of text to value, not {extra!r}")
+    threads = threads_option(options, usable_cores())
+    processor = CPU_CONFIG | {"INFERENCE_NUM_THREADS": threads}
+    if device == "cpu":
+        return {**CONFIG, **processor, **extra}
+    if device.startswith(AUTO) and "cpu" in device:
+        return {**CONFIG, "DEVICE_PROPERTIES": {"CPU": processor}, **extra}
+    return {**CONFIG, **extra}
+
+
+def _cache_folder(cache: object) -> Path | None:
+    if isinstance(cache, bool):
+        return cache_dir() / "openvino" if cache else None
+    if isinstance(cache, (str, Path)):
+        return Path(cache)
+    raise InputError(f"option 'cache' must be true, false or a folder, not {cache!r}")
+
+
+def _load_error(model: Path, exc: Exception) -> LoadError:
+    return LoadError(f"OpenVINO cannot load {str(model)!r}: {_reason(exc)}")
+
+
+def _reason(exc: Exception) -> str:
+    """What OpenVINO says, without the C++ source lines it says it from."""
+    source = ("Exception from ", "Check '")
+    lines = [line for line in str(exc).splitlines() if line and not line.startswith(source)]
+    return " ".join(lines) or str(exc)
