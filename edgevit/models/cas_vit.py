@@ -63,6 +63,7 @@ class SpatialOperation(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Keep the shape (B, C, H, W)."""
         return x * self.block(x)  # (B, C, H, W) * (B, 1, H, W)
 
 
@@ -78,6 +79,7 @@ class ChannelOperation(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Keep the shape (B, C, H, W)."""
         return x * self.block(x)  # (B, C, H, W) * (B, C, 1, 1)
 
 
@@ -95,6 +97,7 @@ class LocalIntegration(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Keep the shape (B, C, H, W)."""
         return self.network(x)
 
 
@@ -110,6 +113,7 @@ class AdditiveTokenMixer(nn.Module):
         self.proj = depthwise_conv(dim)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Keep the shape (B, C, H, W)."""
         query, key, value = self.qkv(x).chunk(3, dim=1)  # (B, 3C, H, W) -> 3 x (B, C, H, W)
         return self.proj(self.dwc(self.oper_q(query) + self.oper_k(key)) * value)
 
@@ -124,6 +128,7 @@ class MLP(nn.Module):
         self.fc2 = nn.Conv2d(hidden_dim, dim, kernel_size=1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Keep the shape (B, C, H, W)."""
         return self.fc2(self.act(self.fc1(x)))
 
 
@@ -135,6 +140,7 @@ class DropPath(nn.Module):
         self.probability = probability
 
     def forward(self, x: Tensor) -> Tensor:
+        """Keep the shape; the identity outside training."""
         if not self.training or self.probability == 0.0:
             return x
         keep = 1.0 - self.probability
@@ -154,6 +160,7 @@ class AdditiveBlock(nn.Module):
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Keep the shape (B, C, H, W)."""
         x = x + self.local_perception(x)
         x = x + self.drop_path(self.attn(self.norm1(x)))
         return x + self.drop_path(self.mlp(self.norm2(x)))
@@ -168,6 +175,7 @@ class Embedding(nn.Module):
         self.norm = nn.BatchNorm2d(out_dim)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (B, in_dim, H, W) to (B, out_dim, H/2, W/2), sizes rounded up."""
         return self.norm(self.proj(x))
 
 
