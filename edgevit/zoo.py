@@ -1,0 +1,229 @@
+"""The model zoo: which models exist, where they come from and how to get them.
+
+`model_zoo.yaml` holds data only. It is parsed strictly: an unknown or missing key is a ZooError.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from edgevit.core.cache import cache_dir
+from edgevit.core.errors import ModelNotFoundError, SpecError, ZooError, suggestion
+from edgevit.core.spec import InputSpec, parse_record, strict_record
+
+PACKAGE = Path(__file__).parent
+ASSETS = PACKAGE / "assets"
+BUNDLED = "cas_vit_xs_cifar10"
+
+
+@dataclass(frozen=True, slots=True)
+class ZooFile:
+    """An ONNX file, or an official checkpoint, that holds a model's weights.
+
+    Args:
+        source: name of the file inside the package, or the address of the official checkpoint.
+        sha256: hex digest; None where nobody has seen the file.
+        top1: its accuracy in percent, as published or, for a bundled file, as measured.
+    """
+
+    source: str
+    sha256: str | None
+    top1: float
+
+
+@dataclass(frozen=True, slots=True)
+class ZooEntry:
+    """One model of the zoo.
+
+    Args:
+        name: what `Predictor(name)` takes.
+        family: e.g. `cas_vit`.
+        variant: e.g. `cas_vit_xs`.
+        task: e.g. `classify`.
+        parameters: number of trainable parameters.
+        classes: number of classes.
+        dataset: what the weights were trained on and `top1` is measured with.
+        licence: of the weights, as far as their publisher states it.
+        homepage: where the model was published.
+        note: what a user should know.
+        input: the preprocessing that `top1` belongs to.
+        bundled: the ONNX file inside the package; None where the model is not bundled.
+        checkpoints: official checkpoints to export the model from.
+    """
+
+    name: str
+    family: str
+    variant: str
+    task: str
+    parameters: int
+    classes: int
+    dataset: str
+    licence: str
+    homepage: str
+    note: str
+    input: InputSpec
+    bundled: ZooFile | None
+    checkpoints: tuple[ZooFile, ...]
+
+    @property
+    def file(self) -> Path:
+        """Where its ONNX file is, or would be: inside the package or in `models_dir()`."""
+        return ASSETS / self.bundled.source if self.bundled else models_dir() / f"{self.name}.onnx"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Describe as JSON values."""
+        return asdict(self)
+
+
+def find_model(model: str | os.PathLike[str] | None) -> Path:
+    """Find a model's file.
+
+    Args:
+        model: an ONNX file, a zoo name, or None for the bundled classifier.
+
+    Returns:
+        Path of an existing file.
+
+    Raises:
+        ModelNotFoundError: if it is not there; says how to get it.
+    """
+    if model is None:
+        return ASSETS / f"{BUNDLED}.onnx"
+    path = Path(model)
+    if path.is_file():
+        return path
+    if isinstance(model, str) and path.name == model and not path.suffix:
+        return _file_of(model)
+    raise ModelNotFoundError(f"there is no model file {str(path)!r}")
+
+
+def models_dir() -> Path:
+    """Folder where a zoo name is looked for: `<name>.onnx`."""
+    return cache_dir() / "models"
+
+
+@lru_cache(maxsize=1)
+def load_zoo() -> dict[str, ZooEntry]:
+    """Read `model_zoo.yaml`.
+
+    Returns:
+        Entries by name, in the file's order.
+
+    Raises:
+        ZooError: if the file is damaged.
+    """
+    from edgevit.core.yaml_file import read_yaml  # PyYAML costs every start 15 ms, used rarely
+
+    try:
+        return zoo_from_data(read_yaml(_zoo_path()))
+    except SpecError as exc:
+        raise ZooError(f"the model zoo is damaged: {exc}") from exc
+
+
+def zoo_from_data(data: object) -> dict[str, ZooEntry]:
+    """Check the zoo's data against its schema.
+
+    Args:
+        data: what the YAML file holds.
+
+    Returns:
+        Entries by name.
+
+    Raises:
+        ZooError: naming the entry and the key that is wrong.
+    """
+    if not isinstance(data, dict) or set(data) != {"schema", "models"} or data["schema"] != 1:
+        raise ZooError("the model zoo must be a mapping of `schema: 1` and `models`")
+    if not isinstance(data["models"], list):
+        raise ZooError("`models` must be a list")
+    entries = [_entry_from(record) for record in data["models"]]
+    zoo = {entry.name: entry for entry in entries}
+    if len(zoo) != len(entries):
+        raise ZooError("two models of the zoo have the same name")
+    return zoo
+
+
+def zoo_entry(name: str) -> ZooEntry:
+    """Look an entry up.
+
+    Raises:
+        ZooError: if there is none of that name; suggests the closest.
+    """
+    zoo = load_zoo()
+    if name not in zoo:
+        listed = ", ".join(zoo)
+        raise ZooError(f"the zoo has no model {name!r}; it has {listed}{suggestion(name, zoo)}")
+    return zoo[name]
+
+
+def _file_of(name: str) -> Path:
+    try:
+        entry = zoo_entry(name)
+    except ZooError as exc:
+        raise ModelNotFoundError(f"there is no model file {name!r}, and {exc}") from exc
+    if not entry.file.is_file():
+        raise ModelNotFoundError(how_to_get(entry))
+    return entry.file
+
+
+def how_to_get(entry: ZooEntry) -> str:
+    """Say how a user comes by a model that is not bundled."""
+    sources = " or ".join(checkpoint.source for checkpoint in entry.checkpoints)
+    return (
+        f"{entry.name!r} is in the model zoo, but its file {str(entry.file)!r} is not there yet. "
+        f"Download the official checkpoint ({sources}), then, where PyTorch is installed: "
+        f"mkdir -p {str(models_dir())!r} && edgevit export {entry.variant} "
+        f"--checkpoint CHECKPOINT --output {str(entry.file)!r}"
+    )
+
+
+def _entry_from(record: object) -> ZooEntry:
+    where = record.get("name", "?") if isinstance(record, dict) else "?"
+    try:
+        data = strict_record(record, tuple(field.name for field in fields(ZooEntry)), "a model")
+        bundled = data["bundled"]
+        entry = ZooEntry(
+            **{
+                **data,
+                "input": parse_record(InputSpec, data["input"], "input"),
+                "bundled": None if bundled is None else _zoo_file(bundled),
+                "checkpoints": tuple(_zoo_file(checkpoint) for checkpoint in data["checkpoints"]),
+            }
+        )
+    except (SpecError, TypeError) as exc:
+        raise ZooError(f"model {where!r} of the zoo: {exc}") from exc
+    _check_entry(entry)
+    return entry
+
+
+def _zoo_file(data: object) -> ZooFile:
+    file = parse_record(ZooFile, data, "a file")
+    is_digest = file.sha256 is None or re.fullmatch("[0-9a-f]{64}", str(file.sha256))
+    if not is_digest or not isinstance(file.top1, float) or not isinstance(file.source, str):
+        raise SpecError(
+            f"a file needs source (text), sha256 (64 hex digits or null) and top1, not {data!r}"
+        )
+    return file
+
+
+def _check_entry(entry: ZooEntry) -> None:
+    texts = ("name", "family", "variant", "task", "dataset", "licence", "homepage", "note")
+    for field in texts:
+        if not isinstance(getattr(entry, field), str):
+            raise ZooError(f"model {entry.name!r} of the zoo: {field} must be a text")
+    for field in ("parameters", "classes"):
+        if not isinstance(getattr(entry, field), int) or getattr(entry, field) < 1:
+            raise ZooError(f"model {entry.name!r} of the zoo: {field} must be a positive number")
+    if entry.bundled is None and not entry.checkpoints:
+        raise ZooError(f"model {entry.name!r} of the zoo has neither a file nor a checkpoint")
+
+
+def _zoo_path() -> Path:
+    """In an installed package the zoo lies inside it, in a source tree beside it."""
+    installed = PACKAGE / "model_zoo.yaml"
+    return installed if installed.is_file() else PACKAGE.parent / "model_zoo.yaml"

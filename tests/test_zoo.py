@@ -1,0 +1,114 @@
+import copy
+import hashlib
+
+import pytest
+
+from edgevit.core.yaml_file import read_yaml
+from edgevit.errors import ModelNotFoundError, ZooError
+from edgevit.zoo import find_model, load_zoo, models_dir, zoo_entry, zoo_from_data
+
+ENTRY = {
+    "name": "tiny",
+    "family": "tiny",
+    "variant": "tiny",
+    "task": "classify",
+    "parameters": 9,
+    "classes": 3,
+    "dataset": "none",
+    "licence": "Apache-2.0",
+    "homepage": "https://example.org",
+    "note": "",
+    "input": {
+        "size": [8, 8],
+        "mean": [0.0, 0.0, 0.0],
+        "std": [1.0, 1.0, 1.0],
+        "interpolation": "bicubic",
+        "resize": "shorter",
+        "crop_pct": 1.0,
+        "pad_value": 0,
+        "color_order": "rgb",
+        "preprocess": "exact",
+    },
+    "bundled": None,
+    "checkpoints": [{"source": "https://example.org/tiny.pth", "sha256": None, "top1": 50.0}],
+}
+
+
+def zoo_with(**changes):
+    return zoo_from_data({"schema": 1, "models": [{**copy.deepcopy(ENTRY), **changes}]})
+
+
+def test_a_sound_entry_is_read():
+    assert zoo_with()["tiny"].checkpoints[0].top1 == 50.0
+
+
+def test_an_empty_zoo_is_a_zoo():
+    assert zoo_from_data({"schema": 1, "models": []}) == {}
+
+
+@pytest.mark.parametrize(
+    "data", [None, [], {}, {"schema": 2, "models": []}, {"schema": 1, "models": 3}]
+)
+def test_data_of_another_form_is_refused(data):
+    with pytest.raises(ZooError, match=r"the model zoo must|must be a list"):
+        zoo_from_data(data)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"surprise": 1}, "unknown key 'surprise'"),
+        ({"licence": None}, "licence must be a text"),
+        ({"parameters": 0}, "parameters must be a positive number"),
+        ({"checkpoints": []}, "neither a file nor a checkpoint"),
+        ({"checkpoints": 3}, "not iterable"),
+        ({"checkpoints": [{"source": "x", "sha256": "ab", "top1": 1.0}]}, "64 hex digits or null"),
+        ({"checkpoints": [{"source": "x", "top1": 1.0}]}, "lacks the key 'sha256'"),
+        ({"input": {**ENTRY["input"], "std": [1, 0, 1]}}, "input.std"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_a_wrong_entry_is_refused_by_name(changes, message):
+    with pytest.raises(ZooError, match=f"'tiny'.*{message}"):
+        zoo_with(**changes)
+
+
+def test_two_entries_of_one_name_are_refused():
+    with pytest.raises(ZooError, match="same name"):
+        zoo_from_data({"schema": 1, "models": [ENTRY, ENTRY]})
+
+
+def test_the_shipped_zoo_has_the_official_classifiers():
+    zoo = load_zoo()
+    assert {f"cas_vit_{size}" for size in ("xs", "s", "m", "t")} < set(zoo)
+    assert all(file.sha256 is None for name in zoo for file in zoo[name].checkpoints)
+
+
+def test_the_bundled_file_is_the_one_the_zoo_describes():
+    entry = zoo_entry("cas_vit_xs_cifar10")
+    content = entry.file.read_bytes()
+    assert hashlib.sha256(content).hexdigest() == entry.bundled.sha256
+    assert len(content) < 8 * 2**20
+
+
+def test_no_model_means_the_bundled_one():
+    assert find_model(None) == zoo_entry("cas_vit_xs_cifar10").file
+
+
+def test_a_zoo_name_finds_the_file_in_the_models_folder():
+    path = models_dir() / "cas_vit_s.onnx"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"any")
+    assert find_model("cas_vit_s") == path
+
+
+def test_an_unknown_name_suggests_the_closest():
+    with pytest.raises(
+        ModelNotFoundError, match=r"no model file 'cas_vit_x'.*did you mean 'cas_vit_"
+    ):
+        find_model("cas_vit_x")
+
+
+def test_the_yaml_file_is_plain_data(request):
+    path = request.config.rootpath / "model_zoo.yaml"
+    assert read_yaml(path)["schema"] == 1
