@@ -1,0 +1,91 @@
+"""`edgevit export`."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from edgevit.cli.options import parse_size
+from edgevit.core.errors import ExportError
+
+EXPORT_PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime")
+
+
+@click.command()
+@click.argument("name")
+@click.option("--output", type=click.Path(path_type=Path), required=True, help="File to write.")
+@click.option("--checkpoint", type=click.Path(path_type=Path), help="Official checkpoint.")
+@click.option(
+    "--weights",
+    type=click.Choice(["model", "ema"]),
+    help="Which weights of the checkpoint.  [default: ema where it holds them]",
+)
+@click.option("--task", type=click.Choice(["classify"]), default="classify", show_default=True)
+@click.option("--model-name", help="Name in the spec.  [default: NAME]")
+@click.option("--input-size", callback=parse_size, default="224", show_default=True, metavar="HxW")
+@click.option(
+    "--crop-pct",
+    type=click.FloatRange(0, 1, min_open=True),
+    help="Share of the picture's shorter side that is kept.  [default: the official evaluation's]",
+)
+@click.option("--num-classes", type=click.IntRange(min=1), help="Length of the logits.")
+@click.option("--class-names", type=click.Path(path_type=Path), help="File, one name a line.")
+@click.option("--precision", type=click.Choice(["fp32", "fp16"]), default="fp32", show_default=True)
+@click.option("--dynamic-batch", is_flag=True, help="Accept any batch size instead of 1.")
+def export(
+    name: str,
+    output: Path,
+    checkpoint: Path | None,
+    weights: Literal["model", "ema"] | None,
+    task: str,
+    model_name: str | None,
+    input_size: tuple[int, int],
+    crop_pct: float | None,
+    num_classes: int | None,
+    class_names: Path | None,
+    precision: str,
+    dynamic_batch: bool,
+) -> None:
+    """Turn the model variant NAME into one self-describing ONNX file.
+
+    Without --checkpoint the weights are freshly initialised. The file is only written if it gives
+    the PyTorch module's numbers in ONNX Runtime.
+    """
+    from rich.console import Console
+
+    _require_exporter()
+    from edgevit.export import export_classifier
+
+    with Console(stderr=True).status(f"exporting {name}"):
+        report = export_classifier(
+            name,
+            output,
+            checkpoint=checkpoint,
+            weights=weights,
+            name=model_name,
+            input_size=input_size,
+            crop_pct=crop_pct,
+            num_classes=num_classes,
+            class_names=class_names,
+            precision=precision,
+            dynamic_batch=dynamic_batch,
+        )
+    for note in report.notes:
+        click.echo(f"note: {note}")
+    click.echo(
+        f"wrote {report.path}: {report.spec.name}, {len(report.spec.class_names)} classes, "
+        f"{report.nodes} nodes, {report.size_bytes / 2**20:.1f} MiB; "
+        f"differs from the module by at most {report.max_error:.1e}"
+    )
+
+
+def _require_exporter() -> None:
+    missing = [package for package in EXPORT_PACKAGES if find_spec(package) is None]
+    if missing:
+        raise ExportError(
+            f"exporting needs {', '.join(missing)}; on a workstation: "
+            "pip install 'edgevit[export]'. The device itself needs none of it"
+        )

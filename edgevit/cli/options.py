@@ -1,0 +1,29 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])  # click commands take any parameters
+
+
+def runtime_options(command: Command) -> Command:
+    """Add --backend, --device and --threads."""
+    for option in (
+        click.option("--threads", type=click.IntRange(min=1), help="Threads of one run."),
+        click.option("--device", default="auto", show_default=True, help="Device of the backend."),
+        click.option("--backend", default="auto", show_default=True, help="Backend to run on."),
+    ):
+        command = option(command)
+    return command
+
+
+def parse_size(context: click.Context, parameter: click.Parameter, value: str) -> tuple[int, int]:
+    """Turn 224 or 480x640 (height x width) into (height, width), as an option's callback."""
+    sides = value.lower().split("x")
+    if len(sides) > 2 or not all(side.isdecimal() and int(side) > 0 for side in sides):
+        raise click.BadParameter(f"{value!r} is not a size; write 224 or 480x640 (height x width)")
+    return int(sides[0]), int(sides[-1])

@@ -1,0 +1,58 @@
+"""`edgevit zoo`."""
+
+from __future__ import annotations
+
+import json
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from edgevit.zoo import how_to_get, load_zoo, zoo_entry
+
+
+@click.group()
+def zoo() -> None:
+    """List and show the known models."""
+
+
+@zoo.command("list")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+def list_models(as_json: bool) -> None:
+    """List the models."""
+    entries = load_zoo().values()
+    if as_json:
+        rows = [entry.to_dict() | {"is_here": entry.file.is_file()} for entry in entries]
+        click.echo(json.dumps({"models": rows}))
+        return
+    table = Table()
+    for heading in ("model", "dataset", "top-1 %", "parameters", "here"):
+        table.add_column(heading, no_wrap=True)
+    for entry in entries:
+        files = entry.checkpoints or ((entry.bundled,) if entry.bundled else ())
+        top1 = " / ".join(f"{file.top1:.1f}" for file in files)
+        here = "yes" if entry.file.is_file() else "no"
+        millions = f"{entry.parameters / 1e6:.1f} M"
+        table.add_row(entry.name, entry.dataset, top1, millions, here)
+    Console().print(table)
+
+
+@zoo.command()
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+def show(name: str, as_json: bool) -> None:
+    """Show one model: source, licence, accuracy, preprocessing, and how to get it."""
+    entry = zoo_entry(name)
+    if as_json:
+        click.echo(json.dumps(entry.to_dict() | {"is_here": entry.file.is_file()}))
+        return
+    for key, value in entry.to_dict().items():
+        if isinstance(value, dict):
+            value = ", ".join(f"{name} {part}" for name, part in value.items())
+        if key == "checkpoints":
+            value = "; ".join(
+                f"{file.source} (top-1 {file.top1}, sha256 {file.sha256 or 'not known'})"
+                for file in entry.checkpoints
+            )
+        click.echo(f"{key:11} {value if value else '-'}")
+    click.echo(f"file        {entry.file}" if entry.file.is_file() else how_to_get(entry))

@@ -1,0 +1,216 @@
+"""Say what this machine has, and prove that a model computes here what its exporter computed."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgevit import __version__
+from edgevit.core.backend import AnyArray
+from edgevit.core.cpu import allowed_cpus, usable_cores
+from edgevit.core.errors import BackendError, EdgeVitError, SpecError
+from edgevit.core.registry import backend_names, get_backend
+from edgevit.core.spec import Samples, TestVector
+from edgevit.predictor import Predictor
+
+PACKAGES = (
+    "numpy",
+    "opencv-python-headless",
+    "opencv-python",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "openvino",
+    "tensorrt",
+    "torch",
+    "onnx",
+)
+
+# Of /proc/cpuinfo, those that decide how fast a network runs.
+CPU_FEATURES = (
+    *("avx2", "fma", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8"),
+    *("asimd", "asimddp", "asimdhp", "i8mm", "bf16", "sve"),
+)
+
+BATCH_TOLERANCE = 4 / 255 / 0.2  # two grey levels for each of two resampling passes, normalised
+OUTPUT_TOLERANCE = 1e-3  # relative to the largest output; float32 kernels differ by 1e-5
+
+
+@dataclass(frozen=True, slots=True)
+class BackendState:
+    """One registered backend: its devices, or the reason why it cannot be used."""
+
+    name: str
+    devices: tuple[str, ...]
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """What this machine has.
+
+    Args:
+        edgevit: version.
+        python: version.
+        system: operating system and processor architecture.
+        packages: versions of the installed packages that matter.
+        cpu: processor name.
+        cpu_features: instruction sets that matter for inference; empty where the system does not
+            tell.
+        cpus: logical processors this process may use.
+        threads: threads a run uses by default.
+        backends: every registered backend.
+    """
+
+    edgevit: str
+    python: str
+    system: str
+    packages: Mapping[str, str]
+    cpu: str
+    cpu_features: tuple[str, ...]
+    cpus: int
+    threads: int
+    backends: tuple[BackendState, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Describe as JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class SelfTest:
+    """How one backend answered a model's test vector.
+
+    Args:
+        backend: backend name.
+        device: device name; empty where the backend could not be used.
+        batch_error: largest difference of a preprocessed value to the exporter's.
+        output_error: largest difference of an output to the exporter's, relative to the largest.
+        problem: what is wrong, in one sentence; None where the device computes what it should.
+    """
+
+    backend: str
+    device: str
+    batch_error: float | None
+    output_error: float | None
+    problem: str | None
+
+
+def diagnose() -> Diagnosis:
+    """Look at versions, backends, devices and the processor."""
+    cpu, features = _processor()
+    return Diagnosis(
+        edgevit=__version__,
+        python=platform.python_version(),
+        system=f"{platform.system()} {platform.release()} {platform.machine()}",
+        packages={name: found for name in PACKAGES if (found := _version_of(name))},
+        cpu=cpu,
+        cpu_features=features,
+        cpus=len(allowed_cpus()),
+        threads=usable_cores(),
+        backends=tuple(_state_of(name) for name in backend_names()),
+    )
+
+
+def self_test(
+    model: str | os.PathLike[str] | None, *, device: str = "auto", threads: int | None = None
+) -> list[SelfTest]:
+    """Run a model's test vector on every registered backend.
+
+    Args:
+        model: what `Predictor` takes.
+        device: a device name; `auto` for each backend's first.
+        threads: threads of one run; None for the default.
+
+    Returns:
+        One entry for each backend; one that cannot be used has a problem and no errors.
+
+    Raises:
+        ModelError: if the model cannot be read.
+        SpecError: if it carries no test vector.
+    """
+    return [_test_on(name, model, device, threads) for name in backend_names()]
+
+
+def _test_on(
+    backend: str, model: str | os.PathLike[str] | None, device: str, threads: int | None
+) -> SelfTest:
+    try:
+        predictor = Predictor(
+            model, backend=backend, device=device, threads=threads, preprocess="exact"
+        )
+    except BackendError as exc:
+        return SelfTest(backend, "", None, None, str(exc))
+    with predictor:
+        vector = predictor.spec.test_vector
+        if vector is None:
+            raise SpecError(
+                f"{str(predictor.path)!r} carries no test vector; export it with `edgevit export`"
+            )
+        return _compare(predictor, vector)
+
+
+def _compare(predictor: Predictor, vector: TestVector) -> SelfTest:
+    batch, _ = predictor.preprocess(vector.image)
+    try:
+        outputs = predictor.infer(batch)
+    except EdgeVitError as exc:
+        return SelfTest(predictor.backend, predictor.device, None, None, str(exc))
+    batch_error = vector.batch.error(batch)
+    output_error = max(
+        _relative_error(samples, outputs.get(name)) for name, samples in vector.outputs.items()
+    )
+    problem = None
+    if not batch_error <= BATCH_TOLERANCE:
+        problem = f"preprocessing differs by {batch_error:.2g}, more than {BATCH_TOLERANCE:.2g}"
+    elif not output_error <= OUTPUT_TOLERANCE:
+        problem = f"outputs differ by {output_error:.2g}, more than {OUTPUT_TOLERANCE:.2g}"
+    return SelfTest(predictor.backend, predictor.device, batch_error, output_error, problem)
+
+
+def _relative_error(samples: Samples, output: AnyArray | None) -> float:
+    if output is None:
+        return float("inf")
+    return samples.error(output) / max(1.0, float(np.abs(samples.values).max(initial=0)))
+
+
+def _state_of(name: str) -> BackendState:
+    try:
+        return BackendState(name, tuple(get_backend(name).devices()), None)
+    except BackendError as exc:
+        return BackendState(name, (), str(exc))
+
+
+def _version_of(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _processor() -> tuple[str, tuple[str, ...]]:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:  # not Linux
+        return platform.processor() or sys.platform, ()
+    fields = {
+        key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)
+    }
+    name = fields.get("model name") or _board() or platform.machine()
+    present = set((fields.get("flags") or fields.get("Features") or "").split())
+    return name, tuple(feature for feature in CPU_FEATURES if feature in present)
+
+
+def _board() -> str:
+    """Arm kernels name the board, not the processor."""
+    try:
+        return Path("/proc/device-tree/model").read_text().strip("\0\n")
+    except OSError:  # no device tree
+        return ""
