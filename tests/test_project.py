@@ -17,7 +17,7 @@ ARGUMENTS = {
     "bench_export.py": ["--variants", "cas_vit_xs", "--input-size", "64", "--runs", "2"],
     "bench_memory.py": ["--predictions", "40"],
     "bench_overhead.py": ["--runs", "2"],
-    "bench_resample.py": ["--runs", "2"],
+    "bench_resample.py": ["--rounds", "2"],
     "bench_start.py": ["--runs", "1"],
 }
 NEEDS_TORCH = {"04_export.py", "bench_export.py"}
