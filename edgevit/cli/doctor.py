@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from edgevit.doctor import Diagnosis, SelfTest, diagnose, self_test
@@ -59,5 +60,5 @@ def _table(tests: list[SelfTest]) -> Table:
     for test in tests:
         errors = (test.batch_error, test.output_error)
         shown = ("-" if error is None else f"{error:.1e}" for error in errors)
-        table.add_row(test.backend, test.device or "-", *shown, test.problem or "right")
+        table.add_row(test.backend, test.device or "-", *shown, escape(test.problem or "right"))
     return table
