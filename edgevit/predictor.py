@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 from time import perf_counter
@@ -242,12 +241,10 @@ class Predictor:
         finally:
             if len(self._buffers) < POOL_SIZE:
                 self._buffers.append(batch)
-        stages = {
-            "preprocess": preprocessed - started,
-            "infer": inferred - preprocessed,
-            "postprocess": perf_counter() - inferred,
-        }
-        return replace(result, timings_ms={name: 1e3 * spent for name, spent in stages.items()})
+        result.timings_ms["preprocess"] = 1e3 * (preprocessed - started)
+        result.timings_ms["infer"] = 1e3 * (inferred - preprocessed)
+        result.timings_ms["postprocess"] = 1e3 * (perf_counter() - inferred)
+        return result
 
     def _take_buffer(self) -> NDArray[np.float32]:
         try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,32 +31,34 @@ def classification_from_logits(
     """
     if isinstance(top_k, bool) or not isinstance(top_k, int) or top_k < 1:
         raise InputError(f"top_k must be a whole number from 1 up, not {top_k!r}")
-    scores = softmax(logits)
-    class_ids = np.argsort(-logits, kind="stable")[:top_k]
+    best, total = _best_and_total(logits, min(top_k, len(logits)))
+    ids = [index for _, index in best]
     return Classification(
-        class_ids.astype(np.int64),
-        tuple(spec.class_names[index] for index in class_ids.tolist()),
-        scores[class_ids],
+        np.array(ids, np.int64),
+        tuple([spec.class_names[index] for index in ids]),
+        np.array([math.exp(value - best[0][0]) / total for value, _ in best], np.float32),
         {},
     )
 
 
-def softmax(logits: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Turn logits into probabilities that sum to one.
+def _best_and_total(
+    logits: NDArray[np.floating], count: int
+) -> tuple[list[tuple[float, int]], float]:
+    """The `count` best (value, class id), and the sum of all exp(value - best value).
 
-    Args:
-        logits: float (C,).
-
-    Returns:
-        float32 (C,).
-
-    Raises:
-        InferenceError: if a logit is not finite.
+    Few NumPy calls, on little memory: right after a network has filled the caches with its own
+    weights, each of them costs several times what it costs in a loop.
     """
-    if not np.isfinite(logits).all():
+    ordered = logits.copy()
+    ordered.partition((0, -count, -1))  # which puts NaN last
+    if not (math.isfinite(ordered[0]) and math.isfinite(ordered[-1])):
         raise InferenceError(
             "the model answered logits that are not finite; its weights or its input hold NaN or "
             "infinity. Run `edgevit doctor MODEL`"
         )
-    exponentials = np.exp(logits - logits.max())
-    return np.asarray(exponentials / exponentials.sum(), np.float32)
+    (ids,) = (logits >= ordered[-count]).nonzero()  # more than `count` where values are equal
+    pairs = zip(logits[ids].tolist(), ids.tolist(), strict=True)
+    best = sorted(pairs, key=lambda pair: (-pair[0], pair[1]))[:count]
+    np.subtract(logits, best[0][0], out=ordered)
+    np.exp(ordered, out=ordered)
+    return best, float(np.add.reduce(ordered))

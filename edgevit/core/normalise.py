@@ -13,13 +13,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edgevit.core.errors import InputError
 from edgevit.core.resample import ResamplePlan, resample_planes
-
-_STRIP_PIXELS = 2**16  # of a plane at a time: their floats stay in the cache for all steps
 
 Triple = tuple[float, float, float]
 
@@ -78,14 +77,11 @@ def normalise_into(
             f"the normalised image needs a float32 array of shape {(3, height, width)}, "
             f"not {out.dtype} of shape {out.shape}."
         )
-    rows = max(1, _STRIP_PIXELS // width)
-    for top in range(0, height, rows):
-        strip = slice(top, top + rows)
-        for plane, channel in enumerate(normalisation.channels):
-            target = out[plane, strip]
-            np.copyto(target, planes[channel][strip])
-            np.multiply(target, normalisation.scale[plane], out=target)
-            np.add(target, normalisation.offset[plane], out=target)
+    for plane, channel in enumerate(normalisation.channels):
+        values = planes[channel]
+        scale, offset = normalisation.scale[plane], normalisation.offset[plane]
+        # The one operation of OpenCV that scales, shifts and converts to float32 together.
+        cv2.addWeighted(values, scale, values, 0, offset, out[plane], cv2.CV_32F)
 
 
 def preprocess_into(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -119,9 +119,7 @@ def geometry_of(source: Size, window: Window, input_size: Size) -> Geometry:
     return Geometry(source, box, input_size, (0, 0, width, height))
 
 
-@lru_cache(maxsize=64)
-def _plan(source: Size, spec: InputSpec, mode: Mode) -> tuple[ResamplePlan, Geometry]:
-    """A camera repeats one geometry, so its weights are made once."""
+def _plan(spec: InputSpec, mode: Mode, source: Size) -> tuple[ResamplePlan, Geometry]:
     window = window_of(source, spec)
     resampling = resample_plan(
         source,
@@ -157,6 +155,8 @@ class Preprocessor:
             for order in COLOR_ORDERS
         }
         self._pad_color = (spec.pad_value,) * 3
+        # A camera repeats one geometry, so its weights are made once.
+        self._plan_for = lru_cache(maxsize=64)(partial(_plan, spec, self.mode))
 
     def __call__(self, image: ImageSource, out: NDArray[np.float32]) -> Geometry:
         """Write one image into a batch.
@@ -173,7 +173,7 @@ class Preprocessor:
         """
         loaded = load_image(image, color=self.color, pad_color=self._pad_color)
         height, width = loaded.pixels.shape[:2]
-        plan, geometry = _plan((height, width), self.spec, self.mode)
+        plan, geometry = self._plan_for((height, width))
         normalisation = self._normalisations[loaded.color]
         _, _, right, bottom = geometry.input_box
         if (bottom, right) != self.spec.size:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +26,7 @@ class Classification:
     class_ids: NDArray[np.int64]
     class_names: tuple[str, ...]
     scores: NDArray[np.float32]
-    timings_ms: Mapping[str, float]
+    timings_ms: dict[str, float]
 
     def __post_init__(self) -> None:
         if not len(self.class_ids) == len(self.class_names) == len(self.scores):

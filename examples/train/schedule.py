@@ -37,7 +37,7 @@ class Phase:
         return f"{self.until:g}:{self.size}"
 
 
-DEFAULT_PHASES = (Phase(0.22, 32), Phase(0.62, 48), Phase(1.0, 64))
+DEFAULT_PHASES = (Phase(0.35, 48), Phase(1.0, 64))
 
 
 def size_at(phases: Sequence[Phase], progress: float) -> int:

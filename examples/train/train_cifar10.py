@@ -42,7 +42,8 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     add("--resume", action="store_true", help=f"go on from OUTPUT/{CHECKPOINT}")
     add("--weights", type=Path, help="start from the weights of a checkpoint")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: CUDA if present")
-    add("--amp", choices=("auto", "off"), default="auto", help="auto: mixed precision on CUDA only")
+    add("--amp", choices=("auto", "on", "off"), default="auto",
+        help="mixed precision; auto: on CUDA only; on pays on CPUs with bfloat16 instructions")  # fmt: skip
     add("--processes", type=int, default=1, help="CPU workers; more than 1 have a thread each")
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--epochs", type=int, default=16, help="length of a whole run")

@@ -76,10 +76,12 @@ def build_optimizers(
 
 
 def mixed_precision_dtype(device: torch.device, amp: str) -> torch.dtype | None:
-    """The autocast dtype for `--amp auto` on CUDA, else None."""
-    if amp == "off" or device.type != "cuda":
+    """The autocast dtype for `--amp`, or None."""
+    if amp == "off" or (amp == "auto" and device.type != "cuda"):
         return None
-    return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    if device.type == "cuda" and not torch.cuda.is_bf16_supported():
+        return torch.float16
+    return torch.bfloat16
 
 
 class Trainer:

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from edgevit import Classification, InputSpec, ModelSpec
-from edgevit.core.classify import classification_from_logits, softmax
+from edgevit.core.classify import classification_from_logits
 from edgevit.errors import InferenceError, InputError
 
 SPEC = ModelSpec(
@@ -40,12 +41,33 @@ def test_an_unusable_top_k_is_refused(top_k):
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_logits_that_are_not_finite_are_refused(value):
     with pytest.raises(InferenceError, match="not finite"):
-        softmax(np.array([0, value, 1], np.float32))
+        classification_from_logits(np.array([0, value, 1], np.float32), SPEC, top_k=1)
 
 
-@given(arrays(np.float32, st.integers(1, 50), elements=st.floats(-1e4, 1e4, width=32)))
-def test_probabilities_sum_to_one(logits):
-    assert softmax(logits).sum() == pytest.approx(1, abs=1e-5)
+@given(
+    arrays(np.float32, 3, elements=st.floats(-1e4, 1e4, width=32) | st.sampled_from([0.0, 1.0])),
+    st.integers(1, 4),
+)
+def test_answers_are_those_of_a_softmax_and_a_stable_sort(logits, top_k):
+    result = classification_from_logits(logits, SPEC, top_k=top_k)
+    exponentials = np.exp(logits.astype(np.float64) - logits.max())
+    expected = np.argsort(-logits, kind="stable")[:top_k]
+    assert result.class_ids.tolist() == expected.tolist()
+    assert result.class_ids.dtype == np.int64
+    assert result.scores.dtype == np.float32
+    expected_scores = (exponentials / exponentials.sum())[expected]
+    np.testing.assert_allclose(result.scores, expected_scores, rtol=1e-5, atol=1e-12)
+
+
+def test_a_thousand_classes_are_ranked_and_share_one():
+    spec = replace(SPEC, class_names=tuple(map(str, range(1000))))
+    logits = np.random.default_rng(0).normal(0, 3, 1000).astype(np.float32).round(1)  # many ties
+    result = classification_from_logits(logits, spec, top_k=1000)
+    assert result.class_ids.tolist() == np.argsort(-logits, kind="stable").tolist()
+    assert result.scores.sum() == pytest.approx(1, abs=1e-5)
+    five = classification_from_logits(logits, spec)
+    assert five.class_ids.tolist() == result.class_ids[:5].tolist()
+    assert np.array_equal(five.scores, result.scores[:5])
 
 
 def test_a_result_owns_its_memory():

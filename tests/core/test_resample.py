@@ -129,25 +129,47 @@ def test_fast_is_close_to_exact_on_photographs(photos) -> None:
         exact, fast = (
             resample(image, resample_plan(image.shape[:2], size, mode=mode)) for mode in MODES
         )
-        assert np.abs(exact.astype(float) - fast).mean() < 4
+        area = cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA)
+        error, opencv_error = (np.abs(exact.astype(float) - other).mean() for other in (fast, area))
+        assert error < 3 * opencv_error
 
 
-def test_fast_equals_exact_where_nothing_is_halved() -> None:
+@pytest.mark.parametrize("interpolation", INTERPOLATIONS)
+@pytest.mark.parametrize("size", [(100, 140), (95, 130), (51, 71), (150, 210), (33, 50), (7, 333)])
+def test_fast_is_close_to_exact_at_every_scale(size, interpolation) -> None:
+    image = cv2.GaussianBlur(scene(100, 140), (0, 0), 2.5)
+    exact, fast = (
+        resample(image, resample_plan((100, 140), size, interpolation=interpolation, mode=mode))
+        for mode in MODES
+    )
+    assert np.abs(exact.astype(float) - fast).mean() < 2.5
+
+
+def test_axes_of_very_different_scales_are_exact_in_both_modes() -> None:
     image = scene(100, 140)
-    for size in ((51, 71), (100, 140), (150, 333)):
-        exact, fast = (resample(image, resample_plan((100, 140), size, mode=m)) for m in MODES)
-        assert (exact == fast).all()
+    exact, fast = (resample(image, resample_plan((100, 140), (20, 100), mode=m)) for m in MODES)
+    assert (exact == fast).all()
 
 
-def test_fast_keeps_positions() -> None:
-    ramp = np.repeat(np.linspace(0, 255, 1003).astype(np.uint8)[None, :, None], 3, axis=2)
-    image = np.repeat(ramp, 903, axis=0)
-    for window in ((0, 0, 200, 100), (3, 17, 111, 99), (50, 150, 150, 73)):
-        exact, fast = (
-            resample(image, resample_plan((903, 1003), (200, 223), window=window, mode=mode))
-            for mode in MODES
-        )
-        assert difference(exact, fast) <= 2
+@pytest.mark.parametrize("axis", [0, 1], ids=["down", "across"])
+@settings(deadline=None, max_examples=100, derandomize=True)
+@given(st.integers(300, 2200), st.integers(100, 400), st.data())
+def test_fast_keeps_positions(axis, source, resized, data) -> None:
+    """A ramp says where each pixel of the result comes from."""
+    ramp = np.linspace(0, 255, source).round().astype(np.uint8)
+    image = np.empty((source, source, 3), np.uint8)
+    image[:] = ramp[:, None, None] if axis == 0 else ramp[None, :, None]
+    low = data.draw(st.integers(0, resized - 8))
+    window = (low, low, data.draw(st.integers(8, resized - low)), 8)
+    exact, fast = (
+        resample(image, resample_plan((source,) * 2, (resized,) * 2, window=window, mode=mode))
+        for mode in MODES
+    )
+    # Besides rounding, twice: shifts of up to a sixteenth of a pixel; at the far edge, where a
+    # part of a block is dropped, of half a pixel.
+    step = 255 / resized
+    assert difference(exact[:-1, :-1], fast[:-1, :-1]) <= 2 + step / 8
+    assert difference(exact, fast) <= 2 + step
 
 
 sides = st.integers(1, 70)
@@ -220,7 +242,7 @@ def test_a_resize_to_the_same_size_is_the_image(size, interpolation, mode) -> No
 def test_the_axes_are_resampled_one_after_the_other(source, size, interpolation) -> None:
     image = noise(*source)
     both = resample_plan(source, size, interpolation=interpolation)
-    middle = (size[0], source[1]) if both.rows_first else (source[0], size[1])
+    middle = (size[0], source[1]) if both.method.rows_first else (source[0], size[1])
     first = resample(image, resample_plan(source, middle, interpolation=interpolation))
     second = resample(first, resample_plan(middle, size, interpolation=interpolation))
     assert (resample(image, both) == second).all()
