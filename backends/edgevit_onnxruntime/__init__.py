@@ -12,7 +12,6 @@ Options:
 from __future__ import annotations
 
 import ctypes
-import logging
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -55,8 +54,6 @@ DTYPES = {
 }
 
 ERRORS_ONLY = 3  # ONNX Runtime's log severity
-
-logger = logging.getLogger(__name__)
 
 
 class OnnxRuntimeSession:

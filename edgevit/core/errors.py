@@ -8,7 +8,6 @@ keeps working in code that does not know edgevit.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 
 class EdgeVitError(Exception):
@@ -72,5 +71,7 @@ def suggestion(name: str, known: Iterable[str]) -> str:
         >>> suggestion("tpu", ["onnxruntime", "openvino"])
         ''
     """
+    from difflib import get_close_matches  # not loaded until something is wrong
+
     closest = get_close_matches(name, list(known), n=1)
     return f"; did you mean {closest[0]!r}?" if closest else ""

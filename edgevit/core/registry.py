@@ -8,7 +8,7 @@ A plugin is any installed distribution that names a zero-argument callable there
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
@@ -27,8 +27,6 @@ GROUP = "edgevit.backends"
 # What `auto` tries, in this order; then any third party's backend by name. OpenVINO comes first
 # because it was the faster of the two on every CAS-ViT at 224x224 on an x86-64 processor.
 PREFERENCE = ("openvino", "onnxruntime")
-
-logger = logging.getLogger(__name__)
 
 
 def backend_names() -> list[str]:
@@ -84,10 +82,17 @@ def choose_backend(name: str = "auto", device: str = "auto") -> tuple[str, Backe
         except BackendError as exc:
             reasons[candidate] = exc
             continue
-        skipped = f"; not usable: {', '.join(reasons)}" if reasons else ""
-        logger.info("backend auto: %s, the first usable in preference order%s", candidate, skipped)
+        _log_choice(candidate, reasons)
         return candidate, backend
     raise _none_usable(reasons)
+
+
+def _log_choice(name: str, refused: Iterable[str]) -> None:
+    import logging  # a start that names its backend does without
+
+    skipped = f"; not usable: {', '.join(refused)}" if refused else ""
+    logger = logging.getLogger(__name__)
+    logger.info("backend auto: %s, the first usable in preference order%s", name, skipped)
 
 
 def _require_device(backend: Backend, name: str, device: str) -> None:

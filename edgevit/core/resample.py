@@ -104,8 +104,9 @@ def _require(condition: bool, name: str, value: object, accepted: str) -> None:
 
 
 def _require_known(name: str, value: str, known: Collection[str]) -> None:
-    accepted = f"one of {', '.join(map(repr, known))}"
-    _require(value in known, name, value, accepted + suggestion(value, known))
+    if value not in known:
+        listed = ", ".join(map(repr, known))
+        raise InputError(f"{name} {value!r} is not one of {listed}{suggestion(value, known)}")
 
 
 @lru_cache(maxsize=32)

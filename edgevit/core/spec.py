@@ -356,11 +356,11 @@ def strict_record(data: object, names: tuple[str, ...], where: str) -> dict[str,
     _require(isinstance(data, dict), f"{where} must be a mapping, not {type(data).__name__}")
     assert isinstance(data, dict)
     for name in data:
-        _require(
-            name in names,
-            f"{where} has an unknown key {name!r}; known: {', '.join(names)}"
-            + suggestion(str(name), names),
-        )
+        if name not in names:
+            meant = suggestion(str(name), names)
+            raise SpecError(
+                f"{where} has an unknown key {name!r}; known: {', '.join(names)}{meant}"
+            )
     for name in names:
         _require(name in data, f"{where} lacks the key {name!r}; every key must be given")
     return data
