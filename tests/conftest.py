@@ -8,6 +8,9 @@ import pytest
 DATA = Path(__file__).parent / "data"
 SHARED = Path(__file__).parents[2] / "shared"
 
+# What the tests import or were made with; some of it needs PyTorch or onnx.
+collect_ignore_glob = ["data/*", "models/golden.py", "export/official_layouts.py"]
+
 
 @pytest.fixture
 def tiny() -> Path:
@@ -18,18 +21,19 @@ def tiny() -> Path:
 @pytest.fixture(scope="session")
 def photos() -> Path:
     """A folder of real photographs that is not part of the repository."""
-    folder = SHARED / "data" / "images"
-    if not folder.is_dir():
-        pytest.skip("the photographs (../shared/data/images) are not on this machine")
-    return folder
+    return shared_folder("images")
 
 
 @pytest.fixture(scope="session")
 def bad_inputs() -> Path:
     """Hostile files that are not part of the repository."""
-    folder = SHARED / "data" / "bad_inputs"
+    return shared_folder("bad_inputs")
+
+
+def shared_folder(name: str) -> Path:
+    folder = SHARED / "data" / name
     if not folder.is_dir():
-        pytest.skip("the hostile files (../shared/data/bad_inputs) are not on this machine")
+        pytest.skip(f"../shared/data/{name} is not on this machine")
     return folder
 
 

@@ -2,11 +2,14 @@ import copy
 
 import numpy as np
 import pytest
-import torch
-from torch import nn
 
-from edgevit import models
-from edgevit.export.deploy import (
+pytestmark = pytest.mark.torch
+torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+
+from torch import nn  # noqa: E402
+
+from edgevit import models  # noqa: E402
+from edgevit.export.deploy import (  # noqa: E402
     JointMixer,
     SeparateMixer,
     deploy,
@@ -14,9 +17,7 @@ from edgevit.export.deploy import (
     fold_batchnorm_into_next,
     fold_batchnorm_into_previous,
 )
-from edgevit.export.onnx import graph_from_module, run_graph
-
-pytestmark = pytest.mark.torch
+from edgevit.export.onnx import graph_from_module, run_graph  # noqa: E402
 
 TOLERANCE = 1e-9  # of outputs around 1, in float64
 EVERY_FORM = [pytest.param((32, 32), id="joint"), pytest.param((2048, 2048), id="separate")]
