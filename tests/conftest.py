@@ -4,9 +4,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 DATA = Path(__file__).parent / "data"
 SHARED = Path(__file__).parents[2] / "shared"
+
+settings.register_profile("edgevit", deadline=None)  # machines are shared: no test asserts a time
+settings.load_profile("edgevit")
 
 # What the tests import or were made with; some of it needs PyTorch or onnx.
 collect_ignore_glob = ["data/*", "models/golden.py", "export/official_layouts.py"]

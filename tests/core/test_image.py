@@ -451,7 +451,7 @@ def load_small(data: bytes) -> NDArray[np.uint8]:
 
 
 @pytest.mark.parametrize("name", FIXTURES)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(share=st.floats(0, 1, exclude_max=True))
 def test_cut_file_is_refused(name: str, share: float) -> None:
     data = (IMAGES / name).read_bytes()
@@ -461,7 +461,7 @@ def test_cut_file_is_refused(name: str, share: float) -> None:
 
 
 @pytest.mark.parametrize("name", FIXTURES)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     changes=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(1, 255)), min_size=1)
 )

@@ -152,7 +152,7 @@ def test_axes_of_very_different_scales_are_exact_in_both_modes() -> None:
 
 
 @pytest.mark.parametrize("axis", [0, 1], ids=["down", "across"])
-@settings(deadline=None, max_examples=100, derandomize=True)
+@settings(max_examples=100, derandomize=True)
 @given(st.integers(300, 2200), st.integers(100, 400), st.data())
 def test_fast_keeps_positions(axis, source, resized, data) -> None:
     """A ramp says where each pixel of the result comes from."""
@@ -183,7 +183,7 @@ def windows(draw) -> tuple[tuple[int, int], tuple[int, int, int, int]]:
     return resized, (top, left, height, draw(st.integers(1, resized[1] - left)))
 
 
-@settings(deadline=None, max_examples=150, derandomize=True)
+@settings(max_examples=150, derandomize=True)
 @given(st.tuples(sides, sides), st.tuples(sides, sides), st.sampled_from(INTERPOLATIONS))
 def test_any_size_equals_pillow_within_one(source, size, interpolation) -> None:
     image = noise(*source)
@@ -191,7 +191,7 @@ def test_any_size_equals_pillow_within_one(source, size, interpolation) -> None:
     assert difference(result, pillow(image, size, interpolation)) <= 1
 
 
-@settings(deadline=None, max_examples=150, derandomize=True)
+@settings(max_examples=150, derandomize=True)
 @given(st.tuples(sides, sides), st.tuples(sides, sides), st.sampled_from(INTERPOLATIONS))
 def test_the_order_of_the_passes_is_that_of_pillow_13(source, size, interpolation) -> None:
     pil = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
@@ -203,7 +203,7 @@ def test_the_order_of_the_passes_is_that_of_pillow_13(source, size, interpolatio
     assert difference(result, np.asarray(pil.fromarray(image).resize(size[::-1], kernel))) <= 1
 
 
-@settings(deadline=None, max_examples=150, derandomize=True)
+@settings(max_examples=150, derandomize=True)
 @given(st.tuples(sides, sides), windows(), st.sampled_from(INTERPOLATIONS))
 def test_a_window_is_a_crop_of_the_whole(source, cut, interpolation) -> None:
     resized, (top, left, height, width) = cut
@@ -213,7 +213,7 @@ def test_a_window_is_a_crop_of_the_whole(source, cut, interpolation) -> None:
     assert difference(resample(image, plan), whole[top : top + height, left : left + width]) <= 1
 
 
-@settings(deadline=None, max_examples=150, derandomize=True)
+@settings(max_examples=150, derandomize=True)
 @given(
     st.tuples(st.integers(1, 300), st.integers(1, 300)),
     windows(),
@@ -228,7 +228,7 @@ def test_a_constant_stays_constant(source, cut, interpolation, mode, value) -> N
     assert (result == value).all()
 
 
-@settings(deadline=None, max_examples=50, derandomize=True)
+@settings(max_examples=50, derandomize=True)
 @given(st.tuples(sides, sides), st.sampled_from(INTERPOLATIONS), st.sampled_from(MODES))
 def test_a_resize_to_the_same_size_is_the_image(size, interpolation, mode) -> None:
     image = noise(*size)
@@ -237,7 +237,7 @@ def test_a_resize_to_the_same_size_is_the_image(size, interpolation, mode) -> No
     assert not np.shares_memory(result, image)
 
 
-@settings(deadline=None, max_examples=50, derandomize=True)
+@settings(max_examples=50, derandomize=True)
 @given(st.tuples(sides, sides), st.tuples(sides, sides), st.sampled_from(INTERPOLATIONS))
 def test_the_axes_are_resampled_one_after_the_other(source, size, interpolation) -> None:
     image = noise(*source)

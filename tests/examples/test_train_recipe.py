@@ -112,7 +112,12 @@ def test_evaluation_of_the_slim_file_repeats_the_results(trained, data, tmp_path
 
 def test_run_by_the_clock_ends_when_its_minutes_are_over(data, tmp_path):
     code, output, errors = run(
-        "train_cifar10.py", f"--data={data}", f"--output={tmp_path}", "--minutes=0.02", *TINY
+        "train_cifar10.py",
+        f"--data={data}",
+        f"--output={tmp_path}",
+        "--minutes=0.02",
+        "--amp=on",
+        *TINY,
     )
 
     assert code == 0, errors
