@@ -139,13 +139,37 @@ def cutout(batch: Tensor, fraction: float) -> Tensor:
         batch: float (B, 3, H, W), normalised.
         fraction: side of the square over the side of the picture.
     """
+    sides = torch.full((len(batch), 1), fraction, device=batch.device)
+    return batch.masked_fill(_random_squares(batch, sides), 0.0)
+
+
+def cutmix(batch: Tensor, share: float) -> tuple[Tensor, Tensor]:
+    """Paste a random square of the picture at the other end of the batch into some pictures.
+
+    Args:
+        batch: float (B, 3, H, W).
+        share: how many of the pictures get one.
+
+    Returns:
+        The pictures, and float (B,), how much of each is still its own; the rest is that of
+        `batch.flip(0)`.
+    """
+    areas = torch.rand(len(batch), 1, device=batch.device)
+    areas *= torch.rand(len(batch), 1, device=batch.device) < share
+    is_pasted = _random_squares(batch, areas.sqrt())
+    return torch.where(is_pasted, batch.flip(0), batch), 1 - is_pasted.float().mean(dim=(1, 2, 3))
+
+
+def _random_squares(batch: Tensor, sides: Tensor) -> Tensor:
+    """Bool (B, 1, H, W), true inside one square each; float (B, 1) sides over the picture's."""
     count, _, height, width = batch.shape
-    rows = _inside_window(count, height, fraction, batch.device)
-    columns = _inside_window(count, width, fraction, batch.device)
-    return batch.masked_fill((rows[:, :, None] & columns[:, None, :])[:, None], 0.0)
+    rows = _inside_window(count, height, sides)
+    columns = _inside_window(count, width, sides)
+    return (rows[:, :, None] & columns[:, None, :])[:, None]
 
 
-def _inside_window(count: int, length: int, fraction: float, device: torch.device) -> Tensor:
+def _inside_window(count: int, length: int, fractions: Tensor) -> Tensor:
     """Bool (B, length), true inside one window per row, its centre anywhere."""
-    centre = torch.rand(count, 1, device=device) * length
-    return (torch.arange(length, device=device) + 0.5 - centre).abs() < fraction * length / 2
+    centre = torch.rand(count, 1, device=fractions.device) * length
+    places = torch.arange(length, device=fractions.device) + 0.5
+    return (places - centre).abs() < fractions * length / 2

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 WARM_UP = 0.03  # first share of a run, the rate rising
 DECAY = 0.55  # last share of a run, the rate falling in a line to zero
-CUTOUT_UNTIL = 0.85  # the rest of a run sees whole pictures
+ERASE_UNTIL = 0.85  # the rest of a run sees whole pictures
 
 
 @dataclass(frozen=True, repr=False)

@@ -43,7 +43,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     add("--weights", type=Path, help="start from the weights of a checkpoint")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: CUDA if present")
     add("--amp", choices=("auto", "on", "off"), default="auto",
-        help="mixed precision; auto: on CUDA only; on pays on CPUs with bfloat16 instructions")  # fmt: skip
+        help="mixed precision; auto: on CUDA only; CPUs need bfloat16 instructions")  # fmt: skip
     add("--processes", type=int, default=1, help="CPU workers; more than 1 have a thread each")
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--epochs", type=int, default=16, help="length of a whole run")
@@ -67,6 +67,7 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
     add("--ema-decay", type=float, default=0.998, help="per step")
     add("--max-shift", type=int, default=4, help="random shift in pixels of the 32x32 picture")
     add("--cutout", type=float, default=0.3, help="side of the erased square over the picture's")
+    add("--cutmix", type=float, default=0.0, help="share of pictures with a part of another")
     add("--holdout", type=int, default=2000, help="training pictures kept back for the log")
 
 

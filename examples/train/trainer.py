@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from cifar10 import Split, cutout, normalise, shift_and_flip
+from cifar10 import Split, cutmix, cutout, normalise, shift_and_flip
 from muon import Muon, split_parameters
 from pointwise import replace_pointwise
-from schedule import CUTOUT_UNTIL, Pace, rate_factor, size_at
+from schedule import ERASE_UNTIL, Pace, rate_factor, size_at
 from torch import Tensor, nn
 from torch.nn import functional
 from workers import Worker
@@ -154,7 +154,8 @@ class Trainer:
     def step(self, rows: Tensor) -> Tensor:
         """Update the weights with this worker's part of a batch; its loss, float32 ()."""
         self.set_rate()
-        loss = self.loss(self.augmented(rows), self.train.labels[rows])
+        batch, own = self.augmented(rows)
+        loss = self.loss(batch, self.train.labels[rows], own)
         self.scaler.scale(loss).backward()
         share = self.worker.average_gradients(self.model.parameters(), self.pace.tick())
         for optimizer in self.optimizers.values():
@@ -173,19 +174,30 @@ class Trainer:
             for group in optimizer.param_groups:
                 group["lr"] = group["peak_lr"] * factor
 
-    def augmented(self, rows: Tensor) -> Tensor:
-        """The pictures of int64 rows (B,), moved, mirrored and erased: float (B, 3, S, S)."""
+    def augmented(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """The pictures of int64 rows (B,), moved, mirrored, erased and mixed.
+
+        Returns:
+            float (B, 3, S, S), and float (B,), how much of each shows its own class; the rest
+            shows that of the picture at the other end of the batch.
+        """
         is_flipped = (self.first_flip[rows] + self.epoch) % 2 == 1  # every other epoch
         images = shift_and_flip(self.train.images[rows], is_flipped, self.args.max_shift)
         batch = normalise(images, self.size)
-        return cutout(batch, self.args.cutout) if self.pace.progress < CUTOUT_UNTIL else batch
+        if self.pace.progress >= ERASE_UNTIL:
+            return batch, torch.ones(len(batch), device=batch.device)
+        return cutmix(cutout(batch, self.args.cutout), self.args.cutmix)
 
-    def loss(self, batch: Tensor, labels: Tensor) -> Tensor:
-        """Cross-entropy of float (B, 3, S, S) and int64 (B,), in mixed precision if chosen."""
+    def loss(self, batch: Tensor, labels: Tensor, own: Tensor) -> Tensor:
+        """Cross-entropy of `augmented` pictures and int64 (B,) labels; in mixed precision if so."""
         with torch.autocast(self.device.type, self.amp_dtype, enabled=self.amp_dtype is not None):
-            return functional.cross_entropy(
-                self.model(batch), labels, label_smoothing=self.args.label_smoothing
+            logits = self.model(batch)
+            smoothing = self.args.label_smoothing
+            losses, others = (
+                functional.cross_entropy(logits, y, reduction="none", label_smoothing=smoothing)
+                for y in (labels, labels.flip(0))
             )
+            return torch.lerp(others, losses, own.to(losses.dtype)).mean()
 
     def report(self, loss: float, speed: float, is_last: bool) -> None:
         """Rewrite the progress line, and end it with the epoch."""

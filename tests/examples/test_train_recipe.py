@@ -23,7 +23,10 @@ pytestmark = pytest.mark.torch
 
 ROOT = Path(__file__).parents[2]
 RECIPE = ROOT / "examples" / "train"
-TINY = ("--batch-size=16", "--holdout=8", "--phases", "0.5:8", "1:16", "--eval-size=16")
+TINY = (
+    *("--batch-size=16", "--holdout=8", "--phases", "0.5:8", "1:16", "--eval-size=16"),
+    "--cutmix=0.5",
+)
 
 
 def write_split(path: Path, count: int) -> None:
@@ -151,3 +154,16 @@ def test_interrupted_run_resumes_to_the_weights_of_an_unbroken_one(data, tmp_pat
     assert all(
         torch.equal(broken.state_dict[key], whole.state_dict[key]) for key in whole.state_dict
     )
+
+
+def test_cutmix_says_how_much_of_each_picture_is_its_own(monkeypatch):
+    monkeypatch.syspath_prepend(RECIPE)
+    from cifar10 import cutmix
+
+    torch.manual_seed(0)
+    own_values = torch.arange(1.0, 65.0).view(64, 1, 1, 1).expand(64, 3, 8, 8)
+    mixed, own = cutmix(own_values, 0.5)
+
+    assert torch.allclose((mixed == own_values).float().mean(dim=(1, 2, 3)), own)
+    assert ((mixed == own_values) | (mixed == own_values.flip(0))).all()
+    assert 16 < (own == 1).sum() < 48
