@@ -15,6 +15,7 @@ from edgevit.export.deploy import (
     fold_batchnorm_into_previous,
 )
 from edgevit.export.onnx import graph_from_module, run_graph
+from edgevit.models import cas_vit
 
 pytestmark = pytest.mark.torch
 
@@ -43,7 +44,7 @@ def kinds(module: nn.Module) -> set[type[nn.Module]]:
 
 
 @pytest.mark.parametrize("input_size", EVERY_FORM)
-@pytest.mark.parametrize("variant", models.variant_names())
+@pytest.mark.parametrize("variant", cas_vit.CONFIGS)
 def test_deploy_form_gives_the_numbers_of_the_module(variant, input_size):
     module = with_statistics(models.create(variant, num_classes=10)).double()
 
