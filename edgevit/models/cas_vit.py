@@ -20,6 +20,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from edgevit.models.drop_path import DropPath
+
 
 @dataclass(frozen=True)
 class CASViTConfig:
@@ -130,21 +132,6 @@ class MLP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Keep the shape (B, C, H, W)."""
         return self.fc2(self.act(self.fc1(x)))
-
-
-class DropPath(nn.Module):
-    """Stochastic depth: in training, drop the branch of a whole sample with `probability`."""
-
-    def __init__(self, probability: float) -> None:
-        super().__init__()
-        self.probability = probability
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Keep the shape; the identity outside training."""
-        if not self.training or self.probability == 0.0:
-            return x
-        keep = 1.0 - self.probability
-        return x * (x.new_empty(x.shape[0], 1, 1, 1).bernoulli_(keep) / keep)
 
 
 class AdditiveBlock(nn.Module):

@@ -9,7 +9,7 @@ from torch import nn
 
 from edgevit.core.errors import ModelError, suggestion
 from edgevit.core.spec import InputSpec
-from edgevit.models import cas_vit
+from edgevit.models import cas_vit, lightvit
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,25 @@ def _cas_vit(name: str) -> Variant:
     )
 
 
-VARIANTS = {name: _cas_vit(name) for name in cas_vit.CONFIGS}
+def _lightvit_evaluation(size: tuple[int, int]) -> InputSpec:
+    """Official rule (image_classification_sota, lib/dataset/transform.py): crop 224/256."""
+    return InputSpec(size, resize="shorter", crop_pct=224 / 256)
+
+
+def _lightvit(name: str) -> Variant:
+    config = lightvit.CONFIGS[name]
+    return Variant(
+        family="lightvit",
+        classifier=lambda num_classes: lightvit.LightViT(config, num_classes),
+        pyramid=lambda: lightvit.LightViTPyramid(config),
+        evaluation=_lightvit_evaluation,
+    )
+
+
+VARIANTS = {
+    **{name: _cas_vit(name) for name in cas_vit.CONFIGS},
+    **{name: _lightvit(name) for name in lightvit.CONFIGS},
+}
 
 
 def variant_names() -> list[str]:
@@ -89,7 +107,8 @@ def create_pyramid(name: str) -> nn.Module:
         name: a variant, e.g. `cas_vit_s`.
 
     Returns:
-        A module from float32 (B, 3, H, W) to a list of four maps at strides 4, 8, 16 and 32.
+        A module from float32 (B, 3, H, W) to a list of maps, the finest first: at strides 4, 8, 16
+        and 32, or for LightViT at 8, 16 and 32.
 
     Raises:
         ModelError: if there is no such variant, or it has no dense form.

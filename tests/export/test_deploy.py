@@ -18,6 +18,7 @@ from edgevit.export.deploy import (  # noqa: E402
     fold_batchnorm_into_previous,
 )
 from edgevit.export.onnx import graph_from_module, run_graph  # noqa: E402
+from edgevit.models import cas_vit  # noqa: E402
 
 TOLERANCE = 1e-9  # of outputs around 1, in float64
 EVERY_FORM = [pytest.param((32, 32), id="joint"), pytest.param((2048, 2048), id="separate")]
@@ -44,7 +45,7 @@ def kinds(module: nn.Module) -> set[type[nn.Module]]:
 
 
 @pytest.mark.parametrize("input_size", EVERY_FORM)
-@pytest.mark.parametrize("variant", models.variant_names())
+@pytest.mark.parametrize("variant", cas_vit.CONFIGS)
 def test_deploy_form_gives_the_numbers_of_the_module(variant, input_size):
     module = with_statistics(models.create(variant, num_classes=10)).double()
 

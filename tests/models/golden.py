@@ -11,6 +11,7 @@ import torch
 
 FOLDER = Path(__file__).parent / "golden"
 CAS_VIT = json.loads((FOLDER / "cas_vit.json").read_text(encoding="utf-8"))
+LIGHTVIT = json.loads((FOLDER / "lightvit.json").read_text(encoding="utf-8"))
 
 # Smaller residual branches, so that deep networks stay in range.
 GAINS = {
@@ -20,10 +21,21 @@ GAINS = {
     "mlp.fc2.weight": 0.4,
 }
 
+# Standard deviations of parameters that are no weights.
+SCALES = {
+    "running_mean": 0.1,
+    "bias": 0.1,
+    "relative_position_bias_table": 0.5,
+    "global_token": 1.0,
+}
 
-def arrays():
+# What a model computes itself.
+COMPUTED = "relative_position_index"
+
+
+def arrays(family="cas_vit"):
     """Golden arrays by name."""
-    return np.load(FOLDER / "cas_vit.npz")
+    return np.load(FOLDER / f"{family}.npz")
 
 
 def weight(key: str, shape: list[int]) -> np.ndarray:
@@ -35,8 +47,8 @@ def weight(key: str, shape: list[int]) -> np.ndarray:
     if leaf == "running_var":
         return generator.uniform(0.5, 1.5, shape).astype(np.float32)
     noise = generator.standard_normal(shape)
-    if leaf in ("running_mean", "bias"):
-        return (0.1 * noise).astype(np.float32)
+    if leaf in SCALES:
+        return (SCALES[leaf] * noise).astype(np.float32)
     if len(shape) == 1:
         return (1 + 0.1 * noise).astype(np.float32)
     gain = next((value for part, value in GAINS.items() if part in key), 1.0)
@@ -45,15 +57,15 @@ def weight(key: str, shape: list[int]) -> np.ndarray:
 
 def state_dict(rows: list[list]) -> dict[str, torch.Tensor]:
     """The weights of a model whose state dict has these keys and shapes."""
-    return {key: torch.from_numpy(weight(key, shape)) for key, shape in rows}
+    return {key: torch.from_numpy(weight(key, shape)) for key, shape in rows if COMPUTED not in key}
 
 
 def reference_input(shape: list[int], seed: int) -> np.ndarray:
-    """Noise, a colour cast and waves: float32 (B, C, H, W), like a normalised photo."""
+    """Noise, a colour cast and waves, like a normalised photo; what is no image is noise alone."""
     generator = np.random.Generator(np.random.PCG64(seed))
-    batch, channels, height, width = shape
-    if channels > 4:
+    if len(shape) != 4 or shape[1] > 4:
         return generator.standard_normal(shape).astype(np.float32)
+    batch, channels, height, width = shape
     strength = generator.uniform(0.1, 0.8, (batch, 1, 1, 1))
     values = strength * generator.standard_normal(shape)
     values += generator.normal(0, 0.7, (batch, channels, 1, 1))
