@@ -12,12 +12,14 @@ import torch
 FOLDER = Path(__file__).parent / "golden"
 CAS_VIT = json.loads((FOLDER / "cas_vit.json").read_text(encoding="utf-8"))
 
-# Smaller residual branches, so that deep networks stay in range.
+# Smaller residual branches, so that deep networks stay in range; offsets of about one token.
 GAINS = {
     "local_perception.network.4.weight": 0.3,
     "attn.dwc.weight": 0.5,
     "attn.proj.weight": 0.5,
     "mlp.fc2.weight": 0.4,
+    "layers.2.downsample.dconv.conv_offset.weight": 0.35,
+    "conv_offset.weight": 0.8,
 }
 
 
@@ -36,7 +38,8 @@ def weight(key: str, shape: list[int]) -> np.ndarray:
         return generator.uniform(0.5, 1.5, shape).astype(np.float32)
     noise = generator.standard_normal(shape)
     if leaf in ("running_mean", "bias"):
-        return (0.1 * noise).astype(np.float32)
+        scale = 0.6 if "conv_offset" in key else 0.1
+        return (scale * noise).astype(np.float32)
     if len(shape) == 1:
         return (1 + 0.1 * noise).astype(np.float32)
     gain = next((value for part, value in GAINS.items() if part in key), 1.0)
@@ -49,11 +52,14 @@ def state_dict(rows: list[list]) -> dict[str, torch.Tensor]:
 
 
 def reference_input(shape: list[int], seed: int) -> np.ndarray:
-    """Noise, a colour cast and waves: float32 (B, C, H, W), like a normalised photo."""
+    """Noise, a colour cast and waves: float32 (B, C, H, W), like a normalised photo.
+
+    Other shapes than images', token lists among them, are plain noise.
+    """
     generator = np.random.Generator(np.random.PCG64(seed))
-    batch, channels, height, width = shape
-    if channels > 4:
+    if len(shape) != 4 or shape[1] > 4:
         return generator.standard_normal(shape).astype(np.float32)
+    batch, channels, height, width = shape
     strength = generator.uniform(0.1, 0.8, (batch, 1, 1, 1))
     values = strength * generator.standard_normal(shape)
     values += generator.normal(0, 0.7, (batch, channels, 1, 1))
