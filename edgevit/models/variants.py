@@ -9,7 +9,7 @@ from torch import nn
 
 from edgevit.core.errors import ModelError, suggestion
 from edgevit.core.spec import InputSpec
-from edgevit.models import cas_vit, lightvit
+from edgevit.models import cas_vit, lightvit, litv2
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,30 @@ def _lightvit(name: str) -> Variant:
     )
 
 
+def _litv2_evaluation(size: tuple[int, int]) -> InputSpec:
+    """Official rule (classification/data/build.py): crop 224/256."""
+    return InputSpec(size, resize="shorter", crop_pct=224 / 256)
+
+
+def _litv2_384_evaluation(size: tuple[int, int]) -> InputSpec:
+    """Official rule (classification/configs/litv2-base-finetune-384.yaml, CROP False): stretch."""
+    return InputSpec(size, resize="stretch", crop_pct=1.0)
+
+
+def _litv2(name: str) -> Variant:
+    config = litv2.CONFIGS[name]
+    return Variant(
+        family="litv2",
+        classifier=lambda num_classes: litv2.LITv2(config, num_classes),
+        pyramid=lambda: litv2.LITv2Pyramid(config),
+        evaluation=_litv2_384_evaluation if name.endswith("_384") else _litv2_evaluation,
+    )
+
+
 VARIANTS = {
     **{name: _cas_vit(name) for name in cas_vit.CONFIGS},
     **{name: _lightvit(name) for name in lightvit.CONFIGS},
+    **{name: _litv2(name) for name in litv2.CONFIGS},
 }
 
 

@@ -13,12 +13,14 @@ FOLDER = Path(__file__).parent / "golden"
 CAS_VIT = json.loads((FOLDER / "cas_vit.json").read_text(encoding="utf-8"))
 LIGHTVIT = json.loads((FOLDER / "lightvit.json").read_text(encoding="utf-8"))
 
-# Smaller residual branches, so that deep networks stay in range.
+# Smaller residual branches, so that deep networks stay in range; offsets of about one token.
 GAINS = {
     "local_perception.network.4.weight": 0.3,
     "attn.dwc.weight": 0.5,
     "attn.proj.weight": 0.5,
     "mlp.fc2.weight": 0.4,
+    "layers.2.downsample.dconv.conv_offset.weight": 0.35,
+    "conv_offset.weight": 0.8,
 }
 
 # Standard deviations of parameters that are no weights.
@@ -48,7 +50,8 @@ def weight(key: str, shape: list[int]) -> np.ndarray:
         return generator.uniform(0.5, 1.5, shape).astype(np.float32)
     noise = generator.standard_normal(shape)
     if leaf in SCALES:
-        return (SCALES[leaf] * noise).astype(np.float32)
+        scale = 0.6 if key.endswith("conv_offset.bias") else SCALES[leaf]
+        return (scale * noise).astype(np.float32)
     if len(shape) == 1:
         return (1 + 0.1 * noise).astype(np.float32)
     gain = next((value for part, value in GAINS.items() if part in key), 1.0)
