@@ -21,6 +21,7 @@ from torch import nn
 from edgevit import models
 from edgevit.export.deploy import deploy
 from edgevit.export.onnx import graph_from_module
+from edgevit.models import cas_vit
 
 Run = Callable[[NDArray[np.float32]], object]
 
@@ -72,7 +73,7 @@ def medians_ms(runs: list[Run], batch: NDArray[np.float32], count: int) -> list[
 def main() -> None:
     """Print a line for each variant and runtime, and the geometric means."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--variants", nargs="+", default=models.variant_names())
+    parser.add_argument("--variants", nargs="+", default=list(cas_vit.CONFIGS))
     parser.add_argument("--input-size", type=int, default=224)
     parser.add_argument("--num-classes", type=int, default=1000)
     parser.add_argument("--threads", type=int, default=2)

@@ -19,7 +19,7 @@ from torch import nn
 
 from edgevit import __version__
 from edgevit.core.cache import write_atomically
-from edgevit.core.errors import ExportError
+from edgevit.core.errors import ExportError, ModelError
 from edgevit.core.preprocess import Preprocessor
 from edgevit.core.spec import (
     METADATA_KEY,
@@ -176,12 +176,22 @@ def graph_from_module(
                 verbose=False,
             )
     except torch.onnx.errors.OnnxExporterError as exc:
+        refusal = _refusal_behind(exc)
+        if refusal is not None:
+            raise ExportError(str(refusal)) from exc
         raise ExportError(f"PyTorch cannot export {type(module).__name__}: {exc}") from exc
     assert program is not None
     model = program.model_proto
     model.producer_name, model.producer_version = "edgevit", __version__
     _drop_traces(model)
     return model
+
+
+def _refusal_behind(error: BaseException | None) -> ModelError | None:
+    """What the module itself refused, such as an input size, if that is what stopped PyTorch."""
+    while error is not None and not isinstance(error, ModelError):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def _drop_traces(model: onnx.ModelProto) -> None:

@@ -147,6 +147,14 @@ def test_fresh_weights_are_called_noise(tmp_path):
     assert report.spec.input.size == (32, 48)
 
 
+def test_a_size_that_the_model_refuses_is_one_sentence(tmp_path):
+    with pytest.raises(
+        ExportError, match=r"^LITv2 takes heights .* multiples of 32, not 230x"
+    ) as info:
+        export_classifier("litv2_s", tmp_path / "x.onnx", num_classes=2, input_size=(230, 224))
+    assert "\n" not in str(info.value)
+
+
 def test_a_large_input_is_stretched_as_officially():
     definition = exporter.find_variant("cas_vit_s")
     assert definition.evaluation((384, 384)).resize == "stretch"
