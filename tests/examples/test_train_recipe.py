@@ -47,7 +47,13 @@ def start(script: str, *options: str | Path) -> subprocess.Popen[str]:
     command = [sys.executable, RECIPE / script, *options]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     pipe = subprocess.PIPE
-    return subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True)
+    pipes = {"stdout": pipe, "stderr": pipe, "text": True}
+    return subprocess.Popen(command, env=environment, preexec_fn=heed_interrupts, **pipes)
+
+
+def heed_interrupts() -> None:
+    """A shell starts what it puts in the background deaf to Ctrl-C, and children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def run(script: str, *options: str | Path) -> tuple[int, str, str]:
