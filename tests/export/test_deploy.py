@@ -9,10 +9,9 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 from torch import nn  # noqa: E402
 
 from edgevit import models  # noqa: E402
-from edgevit.export.deploy import (  # noqa: E402
-    JointMixer,
-    SeparateMixer,
-    deploy,
+from edgevit.export.deploy import deploy  # noqa: E402
+from edgevit.export.deploy.cas_vit import JointMixer, SeparateMixer  # noqa: E402
+from edgevit.export.deploy.fold import (  # noqa: E402
     fold_batchnorm_into_heads,
     fold_batchnorm_into_next,
     fold_batchnorm_into_previous,

@@ -1,27 +1,30 @@
-"""Deploy form of the models: the same function in fewer operations.
+"""CAS-ViT for inference.
 
-`deploy` rebuilds what it knows (`BUILDERS`) for inference alone. Batch normalisations disappear
-into a convolution or linear layer beside them, both classifier heads become one, and CAS-ViT's
-token mixer takes the form that runtimes on a processor execute fastest at the input size:
+Batch normalisations disappear into a convolution or linear layer beside them, both classifier heads
+become one, and the token mixer takes the form that runtimes on a processor execute fastest at the
+input size:
 
     - Large maps are bound by memory: query, key and value are three convolutions, so that nothing
       is split or concatenated.
     - Small maps are bound by the number of operations: query and key lie side by side as 2C
       channels, and one operation does what took two.
-
-All folding happens in float64; the result differs from the module by rounding alone.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from copy import deepcopy
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from edgevit.export.deploy.fold import (
+    children,
+    conv_from,
+    fold_batchnorm_into_heads,
+    fold_batchnorm_into_next,
+    fold_batchnorm_into_previous,
+    only_child,
+)
 from edgevit.models import cas_vit
 
 # Values (channels x height x width) up to which the joint form was the faster one: CAS-ViT-S gains
@@ -29,100 +32,12 @@ from edgevit.models import cas_vit
 SMALL_MAP = 32 * 1024
 
 
-def deploy(model: nn.Module, input_size: tuple[int, int] = (224, 224)) -> nn.Module:
-    """Build the deploy form of a module.
-
-    Modules without a builder are copied, and their children looked at in turn.
-
-    Args:
-        model: any module; it stays as it is.
-        input_size: (height, width) in pixels that the graph will mostly see. It decides between
-            forms of equal numbers; the result takes every size that `model` takes.
-
-    Returns:
-        A new module in eval mode, whose parameters need no gradient.
-    """
-    with torch.no_grad():
-        return _rebuilt(deepcopy(model), input_size).eval().requires_grad_(False)
-
-
-def _rebuilt(module: nn.Module, input_size: tuple[int, int]) -> nn.Module:
-    builder = BUILDERS.get(type(module))
-    if builder is not None:
-        return builder(module, input_size)
-    for name, child in module.named_children():
-        setattr(module, name, _rebuilt(child, input_size))
-    return module
-
-
-def fold_batchnorm_into_previous(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
-    """One convolution equal to `norm(conv(x))` in eval mode."""
-    scale, shift = _scale_and_shift(norm)
-    bias = shift if conv.bias is None else conv.bias.double() * scale + shift
-    return _conv_like(conv, conv.weight.double() * scale[:, None, None, None], bias)
-
-
-def fold_batchnorm_into_next(norm: nn.BatchNorm2d, conv: nn.Conv2d) -> nn.Conv2d:
-    """One 1x1 convolution equal to `conv(norm(x))` in eval mode.
-
-    Wider kernels pad with zeros that `norm` would have shifted, so no convolution equals them.
-    """
-    assert conv.kernel_size == (1, 1)
-    assert conv.groups == 1
-    scale, shift = _scale_and_shift(norm)
-    weight = conv.weight.double()
-    bias = weight[:, :, 0, 0] @ shift
-    if conv.bias is not None:
-        bias += conv.bias.double()
-    return _conv_like(conv, weight * scale[None, :, None, None], bias)
-
-
-def fold_batchnorm_into_heads(norm: nn.BatchNorm2d, *heads: nn.Linear) -> nn.Linear:
-    """One linear layer equal to the mean of `heads` on features that passed `norm`."""
-    scale, shift = _scale_and_shift(norm)
-    weight = torch.stack([head.weight.double() for head in heads]).mean(dim=0)
-    bias = torch.stack([head.bias.double() for head in heads]).mean(dim=0) + weight @ shift
-    linear = nn.Linear(weight.shape[1], weight.shape[0], device="meta")  # draws no random numbers
-    linear.weight = _parameter(weight * scale, heads[0].weight.dtype)
-    linear.bias = _parameter(bias, heads[0].weight.dtype)
-    return linear
-
-
-def _scale_and_shift(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """What `norm` multiplies by and adds in eval mode: float64 (C,) both."""
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    scale = norm.weight.double() / torch.sqrt(norm.running_var.double() + norm.eps)
-    return scale, norm.bias.double() - norm.running_mean.double() * scale
-
-
-def _conv_like(conv: nn.Conv2d, weight: Tensor, bias: Tensor | None) -> nn.Conv2d:
-    """The convolution's stride, padding, groups and dtype around new weights."""
-    geometry = {name: getattr(conv, name) for name in ("stride", "padding", "groups")}
-    return _conv(weight.to(conv.weight.dtype), bias, **geometry)
-
-
-def _conv(weight: Tensor, bias: Tensor | None, *, groups: int = 1, **geometry: Any) -> nn.Conv2d:
-    """A convolution around weights (out, in / groups, height, width); `geometry` as nn.Conv2d's."""
-    out_dim, in_dim, height, width = weight.shape
-    geometry |= {"groups": groups, "bias": False, "device": "meta"}  # which draws no random numbers
-    conv = nn.Conv2d(in_dim * groups, out_dim, (height, width), **geometry)
-    conv.weight = _parameter(weight, weight.dtype)
-    conv.bias = None if bias is None else _parameter(bias, weight.dtype)
-    return conv
-
-
-def _parameter(values: Tensor, dtype: torch.dtype) -> nn.Parameter:
-    # A copy: a slice would keep, and a saved file would hold, the whole tensor it comes from.
-    return nn.Parameter(values.detach().to(dtype).clone(memory_format=torch.contiguous_format))
-
-
 class SpatialGate(nn.Module):
     """Gates of one or several spatial operations, whose operands lie side by side."""
 
     def __init__(self, *operations: nn.Module) -> None:
         super().__init__()
-        blocks = [_children(_only_child(operation)) for operation in operations]
+        blocks = [children(only_child(operation)) for operation in operations]
         self.depthwise = _side_by_side(
             [fold_batchnorm_into_previous(conv, norm) for conv, norm, *_ in blocks]
         )
@@ -146,7 +61,7 @@ class SeparateMixer(nn.Module):
     @staticmethod
     def _gates(operations: nn.Sequential) -> tuple[nn.Module, nn.Module]:
         spatial, channel = operations
-        return SpatialGate(spatial), _only_child(channel)
+        return SpatialGate(spatial), only_child(channel)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) to (B, C, H, W)."""
@@ -172,11 +87,11 @@ class JointMixer(nn.Module):
         self.query_key, self.value = _qkv_parts(norm, mixer.qkv, 2, 1)
         (spatial_q, channel_q), (spatial_k, channel_k) = mixer.oper_q, mixer.oper_k
         self.spatial = SpatialGate(spatial_q, spatial_k)
-        channels = (_children(_only_child(channel)) for channel in (channel_q, channel_k))
+        channels = (children(only_child(channel)) for channel in (channel_q, channel_k))
         self.channel = _side_by_side([conv for _, conv, _ in channels])
         dim = mixer.dwc.out_channels
         columns = mixer.dwc.weight.repeat_interleave(2, dim=3)
-        self.dwc = _conv(columns, mixer.dwc.bias, groups=dim, stride=(1, 2), padding=(1, 2))
+        self.dwc = conv_from(columns, mixer.dwc.bias, groups=dim, stride=(1, 2), padding=(1, 2))
         self.proj = mixer.proj
 
     def forward(self, x: Tensor) -> Tensor:
@@ -202,7 +117,7 @@ class DeployBlock(nn.Module):
 
     def __init__(self, block: cas_vit.AdditiveBlock, positions: int) -> None:
         super().__init__()
-        conv, norm, *others = _children(block.local_perception.network)
+        conv, norm, *others = children(block.local_perception.network)
         self.local_perception = nn.Sequential(fold_batchnorm_into_previous(conv, norm), *others)
         small = positions * block.norm1.num_features <= SMALL_MAP
         mixer = JointMixer if small else SeparateMixer
@@ -217,23 +132,13 @@ class DeployBlock(nn.Module):
         return x + self.mlp(x)
 
 
-def _children(module: nn.Module) -> list[Any]:
-    """The layers a module holds. Any, because PyTorch declares them as `Module` only."""
-    return list(module.children())
-
-
-def _only_child(module: nn.Module) -> Any:
-    (child,) = _children(module)
-    return child
-
-
 def _qkv_parts(norm: nn.BatchNorm2d, qkv: nn.Conv2d, *sizes: int) -> list[nn.Conv2d]:
     """The convolution of query, key and value after `norm`, cut into parts of `sizes` * C."""
     folded = fold_batchnorm_into_next(norm, qkv)
     assert folded.bias is not None
     dims = [size * folded.in_channels for size in sizes]
     parts = zip(torch.split(folded.weight, dims), torch.split(folded.bias, dims), strict=True)
-    return [_conv(weight, bias) for weight, bias in parts]
+    return [conv_from(weight, bias) for weight, bias in parts]
 
 
 def _side_by_side(convs: list[nn.Conv2d]) -> nn.Conv2d:
@@ -241,7 +146,7 @@ def _side_by_side(convs: list[nn.Conv2d]) -> nn.Conv2d:
     weights, biases = ([getattr(conv, name) for conv in convs] for name in ("weight", "bias"))
     bias = None if biases[0] is None else torch.cat(biases)
     groups = sum(conv.groups for conv in convs)
-    return _conv(torch.cat(weights), bias, groups=groups, padding=convs[0].padding)
+    return conv_from(torch.cat(weights), bias, groups=groups, padding=convs[0].padding)
 
 
 def _block_diagonal(convs: list[nn.Conv2d]) -> nn.Conv2d:
@@ -250,7 +155,7 @@ def _block_diagonal(convs: list[nn.Conv2d]) -> nn.Conv2d:
     weight = convs[0].weight.new_zeros(len(convs), len(convs) * dim, 1, 1)
     for row, conv in enumerate(convs):
         weight[row, row * dim : (row + 1) * dim] = conv.weight[0]
-    return _conv(weight, None)
+    return conv_from(weight, None)
 
 
 class DeployBackbone(nn.Module):
@@ -258,7 +163,7 @@ class DeployBackbone(nn.Module):
 
     def __init__(self, model: cas_vit.CASViTBackbone, input_size: tuple[int, int]) -> None:
         super().__init__()
-        conv1, norm1, relu1, conv2, norm2, relu2 = _children(model.patch_embed)
+        conv1, norm1, relu1, conv2, norm2, relu2 = children(model.patch_embed)
         self.stem = nn.Sequential(
             fold_batchnorm_into_previous(conv1, norm1),
             relu1,
@@ -266,7 +171,7 @@ class DeployBackbone(nn.Module):
             relu2,
         )
         self.network = nn.ModuleList()
-        for index, module in enumerate(_children(model.network)):
+        for index, module in enumerate(children(model.network)):
             stride = 4 << index // 2
             height, width = (math.ceil(side / stride) for side in input_size)
             self.network.append(_stage_or_embedding(module, height * width))
@@ -285,7 +190,7 @@ class DeployBackbone(nn.Module):
 def _stage_or_embedding(module: nn.Module, positions: int) -> nn.Module:
     if isinstance(module, cas_vit.Embedding):
         return fold_batchnorm_into_previous(module.proj, module.norm)
-    return nn.Sequential(*(DeployBlock(block, positions) for block in _children(module)))
+    return nn.Sequential(*(DeployBlock(block, positions) for block in children(module)))
 
 
 class DeployClassifier(nn.Module):
@@ -312,10 +217,3 @@ class DeployPyramid(nn.Module):
     def forward(self, x: Tensor) -> list[Tensor]:
         """Map images (B, 3, H, W) to four feature maps at strides 4, 8, 16 and 32."""
         return [norm(map_) for norm, map_ in zip(self.norms, self.backbone(x), strict=True)]
-
-
-# Builders take the module, which is theirs to use up, and the input size.
-BUILDERS: dict[type[nn.Module], Callable[[Any, tuple[int, int]], nn.Module]] = {
-    cas_vit.CASViT: DeployClassifier,
-    cas_vit.CASViTPyramid: DeployPyramid,
-}
