@@ -125,13 +125,33 @@ def test_run_by_the_clock_ends_when_its_minutes_are_over(data, tmp_path):
         f"--data={data}",
         f"--output={tmp_path}",
         "--minutes=0.02",
-        "--amp=on",
+        "--lr=1e-4",  # a run this short has no warm-up, and must not diverge on noise
+        "--muon-lr=0",
         *TINY,
     )
 
     assert code == 0, errors
     assert "100.0 % of the run" in output
     assert json.loads((tmp_path / "results.json").read_text())["minutes"] >= 0.02
+
+
+def test_mixed_precision_gives_nearly_the_loss_of_full_precision(data, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(RECIPE)
+    from cifar10 import load_split, split_file
+    from train_cifar10 import parse_arguments
+    from trainer import Trainer
+    from workers import Worker
+
+    losses = []
+    for amp in ("off", "on"):
+        args = parse_arguments([f"--data={data}", f"--output={tmp_path}", f"--amp={amp}"])
+        pictures = load_split(split_file(data, "train"))
+        trainer = Trainer(args, torch.device("cpu"), pictures, Worker())
+        batch = torch.randn(16, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+        losses.append(trainer.loss(batch, pictures.labels[:16], torch.ones(16)).item())
+
+    assert losses[0] != losses[1]
+    assert losses[0] == pytest.approx(losses[1], rel=0.02)
 
 
 def test_finished_run_is_not_overwritten(trained, data):
