@@ -1,21 +1,28 @@
-"""How much faster the exported deploy form runs than a plain `torch.onnx.export` of the module.
+"""How much faster the exported deploy form runs than a plain `torch.onnx.export` of the model.
 
 Both run in turn in one process, on the same runtime with the same threads. The plain file is of
-opset 17 from PyTorch's TorchScript exporter; the newer one's runs slower still.
+opset 17 from PyTorch's TorchScript exporter, and has the official code's forward pass
+(`examples/plain`); the newer exporter's files run slower still. `limit` is the ratio that would be
+left if the plain file's convolutions, matrix products and the like took their time and all its
+other nodes took none, by the runtime's own profile: no export of the same arithmetic passes it.
 
 python examples/bench_export.py [--variants NAME ...] [--input-size N] [--runs N]
 """
 
 import argparse
 import io
+import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import perf_counter
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from plain import lightvit, litv2
 from torch import nn
 
 from edgevit import models
@@ -23,51 +30,120 @@ from edgevit.export.deploy import deploy
 from edgevit.export.onnx import graph_from_module
 from edgevit.models import cas_vit
 
-Run = Callable[[NDArray[np.float32]], object]
+Batch = NDArray[np.float32]
+Run = Callable[[Batch], object]
+
+PLAIN = {"lightvit": lightvit.plain, "litv2": litv2.plain}  # our CAS-ViT has the official forward
+
+# Node types that a graph of the same arithmetic needs in any form. OpenVINO counts what it fuses
+# with the first of them.
+ARITHMETIC = {
+    "onnxruntime": {"Conv", "MatMul", "FusedMatMul", "Gemm", "Gelu", "BiasGelu", "Softmax"}
+    | {"LayerNormalization", "SkipLayerNormalization"},
+    "openvino": {"Convolution", "GroupConvolution", "MatMul", "FullyConnected", "Softmax", "MVN"}
+    | {"ScaledDotProductAttention"},
+}
 
 
-def plain_file(model: nn.Module, size: tuple[int, int]) -> bytes:
-    """What `torch.onnx.export` makes of the module as it stands."""
+def plain_file(variant: str, model: nn.Module, size: tuple[int, int]) -> bytes:
+    """What `torch.onnx.export` makes of the official forward pass."""
+    family = models.variants.find_variant(variant).family
     file = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter is deprecated
-        torch.onnx.export(model, (torch.zeros(1, 3, *size),), file, opset_version=17, dynamo=False)
+        module = PLAIN[family](model) if family in PLAIN else model
+        torch.onnx.export(module, (torch.zeros(1, 3, *size),), file, opset_version=17, dynamo=False)
     return file.getvalue()
 
 
-def onnxruntime_run(model: bytes, threads: int) -> Run:
-    import onnxruntime
+class OnnxRuntime:
+    """A file in ONNX Runtime, set up as edgevit sets it up."""
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.add_session_config_entry("session.force_spinning_stop", "1")  # as edgevit does
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-    return lambda batch: session.run(None, {name: batch})
+    def __init__(self, model: bytes, threads: int, profile: Path | None = None) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.add_session_config_entry("session.force_spinning_stop", "1")
+        options.enable_profiling = profile is not None
+        options.profile_file_prefix = str(profile)
+        providers = ["CPUExecutionProvider"]
+        self.session = onnxruntime.InferenceSession(model, options, providers=providers)
+        self.input = self.session.get_inputs()[0].name
+
+    def __call__(self, batch: Batch) -> object:
+        """Run it."""
+        return self.session.run(None, {self.input: batch})
+
+    @classmethod
+    def node_times(cls, model: bytes, threads: int, batch: Batch, runs: int) -> list[list[object]]:
+        """(node, type, time) of every node in every run."""
+        with TemporaryDirectory() as folder:
+            runtime = cls(model, threads, profile=Path(folder) / "profile")
+            for _ in range(runs):
+                runtime(batch)
+            events = json.loads(Path(runtime.session.end_profiling()).read_text())
+        kernels = [event for event in events if event["name"].endswith("_kernel_time")]
+        return [[event["name"], event["args"]["op_name"], event["dur"]] for event in kernels]
 
 
-def openvino_run(model: bytes, threads: int) -> Run:
-    import openvino
+class OpenVINO:
+    """A file in OpenVINO, set up as edgevit sets it up."""
 
-    config = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}
-    core = openvino.Core()
-    request = core.compile_model(core.read_model(model), "CPU", config).create_infer_request()
-    return lambda batch: request.infer([batch])
+    def __init__(self, model: bytes, threads: int, profile: bool = False) -> None:
+        import openvino
+
+        config = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": threads,
+            "INFERENCE_PRECISION_HINT": "f32",
+            "PERF_COUNT": profile,
+        }
+        core = openvino.Core()
+        compiled = core.compile_model(core.read_model(model), "CPU", config)
+        self.request = compiled.create_infer_request()
+
+    def __call__(self, batch: Batch) -> object:
+        """Run it."""
+        return self.request.infer([batch])
+
+    @classmethod
+    def node_times(cls, model: bytes, threads: int, batch: Batch, runs: int) -> list[list[object]]:
+        """(node, type, time) of every node in every run."""
+        runtime = cls(model, threads, profile=True)
+        rows: list[list[object]] = []
+        for _ in range(runs):
+            runtime(batch)
+            rows += [
+                [node.node_name, node.node_type, node.real_time.total_seconds()]
+                for node in runtime.request.get_profiling_info()
+            ]
+        return rows
 
 
-RUNTIMES = {"onnxruntime": onnxruntime_run, "openvino": openvino_run}
+RUNTIMES = {"onnxruntime": OnnxRuntime, "openvino": OpenVINO}
 
 
-def medians_ms(runs: list[Run], batch: NDArray[np.float32], count: int) -> list[float]:
+def limit(runtime: str, model: bytes, threads: int, batch: Batch, runs: int) -> float:
+    """All nodes' time over that of the arithmetic, medians of the nodes over the runs."""
+    times: dict[tuple[object, object], list[object]] = {}
+    for name, kind, spent in RUNTIMES[runtime].node_times(model, threads, batch, runs):
+        times.setdefault((name, kind), []).append(spent)
+    medians = {key: float(np.median(spent)) for key, spent in times.items()}
+    needed = sum(spent for (_, kind), spent in medians.items() if kind in ARITHMETIC[runtime])
+    return sum(medians.values()) / needed
+
+
+def medians_ms(runs: Iterable[Run], batch: Batch, count: int) -> list[float]:
     """Median milliseconds of each, taken in turn; each is timed straight after a run of its own."""
-    times: list[list[float]] = [[] for _ in runs]
+    times: dict[Run, list[float]] = {run: [] for run in runs}
     for _ in range(count + 5):
-        for run, spent in zip(runs, times, strict=True):
+        for run, spent in times.items():
             run(batch)
             started = perf_counter()
             run(batch)
             spent.append(1e3 * (perf_counter() - started))
-    return [float(np.median(spent[5:])) for spent in times]
+    return [float(np.median(spent[5:])) for spent in times.values()]
 
 
 def main() -> None:
@@ -79,21 +155,23 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--runs", type=int, default=60)
     arguments = parser.parse_args()
-    size = (arguments.input_size, arguments.input_size)
+    size, threads = (arguments.input_size, arguments.input_size), arguments.threads
     batch = np.random.default_rng(0).standard_normal((1, 3, *size), np.float32)
-    ratios: dict[str, list[float]] = {name: [] for name in RUNTIMES if find_spec(name)}
-    print("variant          runtime       plain ms  deploy ms  ratio")
+    rows: dict[str, list[tuple[float, float]]] = {name: [] for name in RUNTIMES if find_spec(name)}
+    print("variant          runtime       plain ms  deploy ms  ratio  limit")
     for variant in arguments.variants:
         model = models.create(variant, arguments.num_classes).eval()
         graph = graph_from_module(deploy(model, size), size)
-        files = (plain_file(model, size), graph.SerializeToString())
-        for name, values in ratios.items():
-            runs = [RUNTIMES[name](file, arguments.threads) for file in files]
+        files = plain_file(variant, model, size), graph.SerializeToString()
+        for name, found in rows.items():
+            runs = [RUNTIMES[name](file, threads) for file in files]
             plain, ours = medians_ms(runs, batch, arguments.runs)
-            values.append(plain / ours)
-            print(f"{variant:16} {name:12} {plain:9.2f} {ours:10.2f} {values[-1]:6.3f}", flush=True)
-    for name, values in ratios.items():
-        print(f"geometric mean   {name:12} {float(np.exp(np.mean(np.log(values)))):27.3f}")
+            found.append((plain / ours, limit(name, files[0], threads, batch, arguments.runs)))
+            times = f"{plain:9.2f} {ours:10.2f} {found[-1][0]:6.3f} {found[-1][1]:6.3f}"
+            print(f"{variant:16} {name:12} {times}", flush=True)
+    for name, found in rows.items():
+        ratio, most = np.exp(np.log(found).mean(axis=0))
+        print(f"geometric mean   {name:12} {ratio:27.3f} {most:6.3f}")
 
 
 if __name__ == "__main__":
