@@ -77,7 +77,8 @@ def export(
         click.echo(f"note: {note}")
     click.echo(
         f"wrote {report.path}: {report.spec.name}, {len(report.spec.class_names)} classes, "
-        f"{report.nodes} nodes, {report.size_bytes / 2**20:.1f} MiB; "
+        f"{report.nodes} nodes, {report.size_bytes / 2**20:.1f} MiB, "
+        f"{report.multiply_adds / 1e9:.2f} G multiply-adds; "
         f"differs from the module by at most {report.max_error:.1e}"
     )
 

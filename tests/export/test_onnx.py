@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
 import golden  # noqa: E402
 
 import edgevit  # noqa: E402
+from edgevit.core.onnx_file import read_multiply_adds  # noqa: E402
 from edgevit.errors import ExportError, ModelError  # noqa: E402
 from edgevit.export import export_classifier  # noqa: E402
 from edgevit.export import onnx as exporter  # noqa: E402
@@ -83,6 +84,12 @@ def test_the_file_describes_itself(small):
     assert spec.provenance.weights == "ema"
     assert len(spec.provenance.checkpoint_sha256) == 64
     assert spec.class_names == tuple(f"class {index}" for index in range(5))
+
+
+def test_the_file_says_how_much_arithmetic_the_model_is(exported):
+    counts = {"cas_vit_xs": 547_004_968, "cas_vit_s": 912_248_576}
+    counts |= {"cas_vit_m": 1_859_483_520, "cas_vit_t": 3_557_427_712}
+    assert read_multiply_adds(exported.path) == counts[exported.spec.variant]
 
 
 def test_the_report_says_that_ema_weights_were_taken(small):
