@@ -82,7 +82,7 @@ def export_classifier(
     checkpoint: str | os.PathLike[str] | None = None,
     weights: Weights | None = None,
     name: str | None = None,
-    input_size: tuple[int, int] = (224, 224),
+    input_size: tuple[int, int] | None = None,
     num_classes: int | None = None,
     class_names: str | os.PathLike[str] | Sequence[str] | None = None,
     crop_pct: float | None = None,
@@ -97,7 +97,7 @@ def export_classifier(
         checkpoint: official checkpoint; None writes freshly initialised weights (seed 0).
         weights: `model` or `ema` to choose; by default EMA weights where the file holds them.
         name: the model's name in its spec; by default the variant.
-        input_size: (height, width) in pixels.
+        input_size: (height, width) in pixels; by default that of the variant's official evaluation.
         num_classes: length of the logits; by default what the checkpoint or the names say.
         class_names: names in index order, or a UTF-8 file with one name a line.
         crop_pct: share of the scaled shorter side that the centre crop keeps, in (0, 1]; by default
@@ -117,11 +117,12 @@ def export_classifier(
     """
     definition = find_variant(variant)
     destination = _checked_destination(output)
-    _check_arguments(input_size, precision)
+    size = definition.input_size if input_size is None else input_size
+    _check_arguments(size, precision)
     loaded = None if checkpoint is None else read_checkpoint(checkpoint, weights=weights)
     names = _class_names(class_names, _num_classes(num_classes, loaded, class_names))
     module = _build(definition.classifier, len(names), loaded, variant)
-    evaluation = definition.evaluation(input_size)
+    evaluation = definition.evaluation(size)
     spec = ModelSpec(
         name=name or variant,
         family=definition.family,

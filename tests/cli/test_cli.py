@@ -184,6 +184,12 @@ def test_zoo_show_says_how_to_get_a_model():
     assert "edgevit export cas_vit_m --checkpoint" in result.output
 
 
+def test_zoo_show_prints_parameters_and_flops():
+    lines = run("zoo", "show", "litv2_b_384").output.splitlines()
+    assert "parameters    86520704" in lines
+    assert any(line.startswith("multiply_adds 39646044160 (39.65 G; papers call") for line in lines)
+
+
 def test_zoo_show_of_an_unknown_model_suggests_one():
     result = run("zoo", "show", "casvit_m")
     assert result.exit_code == 1
