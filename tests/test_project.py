@@ -23,7 +23,7 @@ ARGUMENTS = {
     "bench_resample.py": ["--rounds", "2"],
     "bench_start.py": ["--runs", "1"],
 }
-NEEDS_TORCH = {"04_export.py", "bench_attention.py", "bench_export.py"}
+NEEDS_TORCH = {"04_export.py", "06_families.py", "bench_attention.py", "bench_export.py"}
 
 
 def run_example(name, *arguments):
@@ -136,6 +136,7 @@ def test_the_wheel_is_pure_and_holds_what_it_needs(tmp_path):
         "edgevit/model_zoo.yaml",
         "edgevit/py.typed",
         "edgevit/assets/cas_vit_xs_cifar10.onnx",
+        "edgevit/assets/matmul.onnx",
         "edgevit_onnxruntime/__init__.py",
         "edgevit_openvino/__init__.py",
     } <= names
