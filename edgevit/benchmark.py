@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -15,10 +16,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgevit.core.errors import EdgeVitError, InputError
+from edgevit.core.backend import AnyArray, Session
+from edgevit.core.errors import BackendError, EdgeVitError, InputError
+from edgevit.core.onnx_file import read_multiply_adds
+from edgevit.core.registry import get_backend
 from edgevit.predictor import Predictor
 
+logger = logging.getLogger(__name__)
+
 STAGES = ("preprocess", "infer", "postprocess")
+
+# A square float32 matrix product, large enough to show the rate of the machine's arithmetic;
+# tests/data/make_matmul.py makes the file.
+MATMUL = Path(__file__).parent / "assets" / "matmul.onnx"
+MATMUL_SIDE = 1024
+MATMUL_RUNS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +45,28 @@ class Percentiles:
     def of(cls, times_ms: NDArray[np.float64]) -> Percentiles:
         """Summarise times in milliseconds."""
         return cls(*(float(value) for value in np.percentile(times_ms, (50, 95, 99))))
+
+
+@dataclass(frozen=True, slots=True)
+class Arithmetic:
+    """A model's arithmetic, and the rate that the same runtime reaches in a large matrix product.
+
+    A multiply-add counts as two operations; both rates are of median times measured in turn. On
+    accelerators the times include the way of inputs and outputs over the bus, as every run does.
+
+    Args:
+        gflop: 10^9 operations of the model's convolutions and matrix products for one image, as
+            its file says; None where it does not say.
+        gflop_per_s: the model's rate in the session's bare run; None where `gflop` is.
+        matrix_gflop_per_s: rate of a 1024x1024x1024 float32 matrix product; None where the runtime
+            refuses it.
+        share: the model's rate over the matrix product's; None where one is.
+    """
+
+    gflop: float | None
+    gflop_per_s: float | None
+    matrix_gflop_per_s: float | None
+    share: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +85,7 @@ class BenchmarkReport:
         stages_ms: spread of `preprocess`, `infer`, `postprocess`, of `total` (a whole prediction)
             and of `runtime` (the session's bare run), in milliseconds.
         overhead_ms: median over the pairs of total minus runtime.
+        arithmetic: the model's operations, and what share of the machine's matrix rate they reach.
         images_per_s: 1000 over the median total.
         mapped_images_per_s: what `Predictor.map` reaches over the same number of images.
         first_answer_ms: from starting a new Python process to its first answer, the median of 3.
@@ -68,6 +103,7 @@ class BenchmarkReport:
     runs: int
     stages_ms: Mapping[str, Percentiles]
     overhead_ms: float
+    arithmetic: Arithmetic
     images_per_s: float
     mapped_images_per_s: float
     first_answer_ms: float
@@ -122,6 +158,7 @@ def benchmark(
         runs=runs,
         stages_ms={name: Percentiles.of(values) for name, values in times.items()},
         overhead_ms=float(np.median(times["total"] - times["runtime"])),
+        arithmetic=_arithmetic(predictor, min(runs, MATMUL_RUNS), threads),
         images_per_s=1e3 / float(np.median(times["total"])),
         mapped_images_per_s=_mapped_rate(predictor, image, runs),
         first_answer_ms=first_answer_ms(predictor, image, threads),
@@ -203,6 +240,55 @@ def _time_pairs(
         times["runtime"].append(1e3 * (finished - answered))
         progress(done)
     return {name: np.asarray(values) for name, values in times.items()}
+
+
+def _arithmetic(predictor: Predictor, runs: int, threads: int | None) -> Arithmetic:
+    """Alternate bare runs of the model with a matrix product on the same backend and device."""
+    matmul = _load_matmul(predictor, threads)
+    sessions = [predictor.session] if matmul is None else [predictor.session, matmul]
+    times_s = _medians_s(sessions, runs)
+    if matmul is not None:
+        matmul.close()
+    counted = read_multiply_adds(predictor.path)
+    gflop = None if counted is None else 2 * counted / 1e9
+    rate = None if gflop is None else gflop / times_s[0]
+    matrix_rate = None if matmul is None else 2 * MATMUL_SIDE**3 / times_s[1] / 1e9
+    share = None if rate is None or matrix_rate is None else rate / matrix_rate
+    return Arithmetic(gflop, rate, matrix_rate, share)
+
+
+def _load_matmul(predictor: Predictor, threads: int | None) -> Session | None:
+    options = {} if threads is None else {"threads": threads}
+    try:
+        return get_backend(predictor.backend).load(MATMUL, device=predictor.device, options=options)
+    except BackendError as exc:  # a third party's runtime may know the operators of its models only
+        logger.info("backend %s runs no plain matrix product: %s", predictor.backend, exc)
+        return None
+
+
+def _medians_s(sessions: list[Session], runs: int) -> list[float]:
+    """Median seconds of each session's run, in turn; each is timed straight after one of its own.
+
+    The first run finds the caches full of the other model.
+    """
+    feeds = [_noise_for(session) for session in sessions]
+    times: list[list[float]] = [[] for _ in sessions]
+    for _ in range(runs):
+        for session, feed, spent in zip(sessions, feeds, times, strict=True):
+            session.run(feed)
+            started = perf_counter()
+            session.run(feed)
+            spent.append(perf_counter() - started)
+    return [float(np.median(spent)) for spent in times]
+
+
+def _noise_for(session: Session) -> dict[str, AnyArray]:
+    """Make one array for each input; free axes get the length 1."""
+    generator = np.random.default_rng(0)
+    return {
+        info.name: generator.standard_normal([n or 1 for n in info.shape]).astype(info.dtype)
+        for info in session.inputs
+    }
 
 
 def _mapped_rate(predictor: Predictor, image: NDArray[np.uint8], runs: int) -> float:

@@ -46,6 +46,8 @@ class ZooEntry:
         variant: e.g. `cas_vit_xs`.
         task: e.g. `classify`.
         parameters: number of trainable parameters.
+        multiply_adds: of its convolutions and matrix products for one image of `input.size`; papers
+            call them FLOPs.
         classes: number of classes.
         dataset: what the weights were trained on and `top1` is measured with.
         licence: of the weights, as far as their publisher states it.
@@ -61,6 +63,7 @@ class ZooEntry:
     variant: str
     task: str
     parameters: int
+    multiply_adds: int
     classes: int
     dataset: str
     licence: str
@@ -97,7 +100,8 @@ def find_model(model: str | os.PathLike[str] | None) -> Path:
     path = Path(model)
     if path.is_file():
         return path
-    if isinstance(model, str) and path.name == model and not path.suffix:
+    # A name may look like a file's, as `litv2_s_alpha0.5` does.
+    if isinstance(model, str) and path.name == model and (not path.suffix or model in load_zoo()):
         return _file_of(model)
     raise ModelNotFoundError(f"there is no model file {str(path)!r}")
 
@@ -216,7 +220,7 @@ def _check_entry(entry: ZooEntry) -> None:
     for field in texts:
         if not isinstance(getattr(entry, field), str):
             raise ZooError(f"model {entry.name!r} of the zoo: {field} must be a text")
-    for field in ("parameters", "classes"):
+    for field in ("parameters", "multiply_adds", "classes"):
         if not isinstance(getattr(entry, field), int) or getattr(entry, field) < 1:
             raise ZooError(f"model {entry.name!r} of the zoo: {field} must be a positive number")
     if entry.bundled is None and not entry.checkpoints:

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -13,14 +14,16 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 EXAMPLES = sorted(path.name for path in (ROOT / "examples").glob("*.py"))
 
 # Arguments that keep an example short; the others run as they are.
+PLOT = ["--plot", os.devnull] if find_spec("matplotlib") else []
 ARGUMENTS = {
+    "bench_attention.py": ["--shapes", "32x2x14", "--runs", "2", *PLOT],
     "bench_export.py": ["--variants", "cas_vit_xs", "--input-size", "64", "--runs", "2"],
     "bench_memory.py": ["--predictions", "40"],
     "bench_overhead.py": ["--runs", "2"],
     "bench_resample.py": ["--rounds", "2"],
     "bench_start.py": ["--runs", "1"],
 }
-NEEDS_TORCH = {"04_export.py", "bench_export.py"}
+NEEDS_TORCH = {"04_export.py", "06_families.py", "bench_attention.py", "bench_export.py"}
 
 
 def run_example(name, *arguments):
@@ -133,6 +136,7 @@ def test_the_wheel_is_pure_and_holds_what_it_needs(tmp_path):
         "edgevit/model_zoo.yaml",
         "edgevit/py.typed",
         "edgevit/assets/cas_vit_xs_cifar10.onnx",
+        "edgevit/assets/matmul.onnx",
         "edgevit_onnxruntime/__init__.py",
         "edgevit_openvino/__init__.py",
     } <= names

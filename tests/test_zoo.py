@@ -13,6 +13,7 @@ ENTRY = {
     "variant": "tiny",
     "task": "classify",
     "parameters": 9,
+    "multiply_adds": 9,
     "classes": 3,
     "dataset": "none",
     "licence": "Apache-2.0",
@@ -60,6 +61,7 @@ def test_data_of_another_form_is_refused(data):
         ({"surprise": 1}, "unknown key 'surprise'"),
         ({"licence": None}, "licence must be a text"),
         ({"parameters": 0}, "parameters must be a positive number"),
+        ({"multiply_adds": 0.5}, "multiply_adds must be a positive number"),
         ({"checkpoints": []}, "neither a file nor a checkpoint"),
         ({"checkpoints": 3}, "not iterable"),
         ({"checkpoints": [{"source": "x", "sha256": "ab", "top1": 1.0}]}, "64 hex digits or null"),
@@ -81,6 +83,9 @@ def test_two_entries_of_one_name_are_refused():
 def test_the_shipped_zoo_has_the_official_classifiers():
     zoo = load_zoo()
     assert {f"cas_vit_{size}" for size in ("xs", "s", "m", "t")} < set(zoo)
+    assert {f"lightvit_{size}" for size in ("tiny", "small", "base")} < set(zoo)
+    assert {f"litv2_{size}" for size in ("s", "m", "b", "b_384")} < set(zoo)
+    assert {f"litv2_s_alpha{alpha}" for alpha in (0.0, 0.2, 0.4, 0.5, 0.7, 1.0)} < set(zoo)
     assert all(file.sha256 is None for name in zoo for file in zoo[name].checkpoints)
 
 
@@ -100,6 +105,16 @@ def test_a_zoo_name_finds_the_file_in_the_models_folder():
     path.parent.mkdir(parents=True)
     path.write_bytes(b"any")
     assert find_model("cas_vit_s") == path
+
+
+def test_a_zoo_name_with_a_dot_is_a_name():
+    with pytest.raises(ModelNotFoundError, match=r"edgevit export litv2_s_alpha0\.5 --checkpoint"):
+        find_model("litv2_s_alpha0.5")
+
+
+def test_an_absent_file_is_not_looked_up_in_the_zoo():
+    with pytest.raises(ModelNotFoundError, match=r"^there is no model file 'cas_vit_x\.onnx'$"):
+        find_model("cas_vit_x.onnx")
 
 
 def test_an_unknown_name_suggests_the_closest():

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 from rich.table import Table
 
-from edgevit.benchmark import BenchmarkReport, benchmark
+from edgevit.benchmark import Arithmetic, BenchmarkReport, benchmark
 from edgevit.cli.options import parse_size, runtime_options
 from edgevit.core.image import load_image
 from edgevit.predictor import Predictor
@@ -110,6 +110,7 @@ def _print(report: BenchmarkReport) -> None:
     console.print(
         f"overhead over the runtime's bare run: {report.overhead_ms:.2f} ms ({share:.0%})"
     )
+    console.print(_arithmetic_line(report.arithmetic))
     console.print(
         f"throughput: {report.images_per_s:.0f} images/s one by one, "
         f"{report.mapped_images_per_s:.0f} with map()"
@@ -117,3 +118,18 @@ def _print(report: BenchmarkReport) -> None:
     console.print(f"first answer of a new process: {report.first_answer_ms:.0f} ms")
     if report.rss_mib is not None:
         console.print(f"memory: {report.rss_mib:.0f} MiB, grown {report.rss_growth_mib:+.1f} MiB")
+
+
+def _arithmetic_line(arithmetic: Arithmetic) -> str:
+    """Multiplies and adds count one operation each, as in the rates that processors state."""
+    if arithmetic.gflop is None:
+        return (
+            "arithmetic: the file records no count of operations; export it again to see its rate"
+        )
+    line = f"arithmetic: {arithmetic.gflop:.2f} GFLOP, {arithmetic.gflop_per_s:.0f} GFLOP/s"
+    if arithmetic.share is None:
+        return f"{line}; this backend runs no plain matrix product to compare with"
+    return (
+        f"{line}, {arithmetic.share:.0%} of a large matrix product's "
+        f"{arithmetic.matrix_gflop_per_s:.0f} (a multiply-add is 2 FLOP)"
+    )

@@ -25,7 +25,12 @@ EXPORT_PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime")
 )
 @click.option("--task", type=click.Choice(["classify"]), default="classify", show_default=True)
 @click.option("--model-name", help="Name in the spec.  [default: NAME]")
-@click.option("--input-size", callback=parse_size, default="224", show_default=True, metavar="HxW")
+@click.option(
+    "--input-size",
+    callback=parse_size,
+    metavar="HxW",
+    help="Height x width in pixels.  [default: 384x384 for litv2_b_384, 224x224 for the others]",
+)
 @click.option(
     "--crop-pct",
     type=click.FloatRange(0, 1, min_open=True),
@@ -42,7 +47,7 @@ def export(
     weights: Literal["model", "ema"] | None,
     task: str,
     model_name: str | None,
-    input_size: tuple[int, int],
+    input_size: tuple[int, int] | None,
     crop_pct: float | None,
     num_classes: int | None,
     class_names: Path | None,
@@ -77,7 +82,8 @@ def export(
         click.echo(f"note: {note}")
     click.echo(
         f"wrote {report.path}: {report.spec.name}, {len(report.spec.class_names)} classes, "
-        f"{report.nodes} nodes, {report.size_bytes / 2**20:.1f} MiB; "
+        f"{report.nodes} nodes, {report.size_bytes / 2**20:.1f} MiB, "
+        f"{report.multiply_adds / 1e9:.2f} G multiply-adds; "
         f"differs from the module by at most {report.max_error:.1e}"
     )
 

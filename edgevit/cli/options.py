@@ -21,8 +21,12 @@ def runtime_options(command: Command) -> Command:
     return command
 
 
-def parse_size(context: click.Context, parameter: click.Parameter, value: str) -> tuple[int, int]:
+def parse_size(
+    context: click.Context, parameter: click.Parameter, value: str | None
+) -> tuple[int, int] | None:
     """Turn 224 or 480x640 (height x width) into (height, width), as an option's callback."""
+    if value is None:
+        return None
     sides = value.lower().split("x")
     if len(sides) > 2 or not all(side.isdecimal() and int(side) > 0 for side in sides):
         raise click.BadParameter(f"{value!r} is not a size; write 224 or 480x640 (height x width)")

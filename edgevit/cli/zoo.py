@@ -30,7 +30,7 @@ def list_models(as_json: bool) -> None:
         table.add_column(heading, no_wrap=True)
     for entry in entries:
         files = entry.checkpoints or ((entry.bundled,) if entry.bundled else ())
-        top1 = " / ".join(f"{file.top1:.1f}" for file in files)
+        top1 = " / ".join(dict.fromkeys(f"{file.top1:.1f}" for file in files))
         here = "yes" if entry.file.is_file() else "no"
         millions = f"{entry.parameters / 1e6:.1f} M"
         table.add_row(entry.name, entry.dataset, top1, millions, here)
@@ -41,7 +41,7 @@ def list_models(as_json: bool) -> None:
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def show(name: str, as_json: bool) -> None:
-    """Show one model: source, licence, accuracy, preprocessing, and how to get it."""
+    """Show one model: source, licence, size, accuracy, preprocessing, and how to get it."""
     entry = zoo_entry(name)
     if as_json:
         click.echo(json.dumps(entry.to_dict() | {"is_here": entry.file.is_file()}))
@@ -54,5 +54,7 @@ def show(name: str, as_json: bool) -> None:
                 f"{file.source} (top-1 {file.top1}, sha256 {file.sha256 or 'not known'})"
                 for file in entry.checkpoints
             )
-        click.echo(f"{key:11} {value if value else '-'}")
-    click.echo(f"file        {entry.file}" if entry.file.is_file() else how_to_get(entry))
+        if key == "multiply_adds":
+            value = f"{value} ({value / 1e9:.2f} G; papers call them FLOPs, rates count two each)"
+        click.echo(f"{key:13} {value if value else '-'}")
+    click.echo(f"file          {entry.file}" if entry.file.is_file() else how_to_get(entry))

@@ -16,6 +16,8 @@ _METADATA_PROPS = 14  # field of ModelProto: repeated StringStringEntryProto
 _KEY, _VALUE = 1, 2  # fields of StringStringEntryProto
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # protobuf wire types
 
+MULTIPLY_ADDS_KEY = "edgevit.multiply_adds"
+
 Buffer = bytes | mmap.mmap
 
 
@@ -43,6 +45,30 @@ def read_metadata(path: Path) -> dict[str, str]:
             raise ModelError(
                 f"{str(path)!r} is not a whole ONNX file ({exc}); export or copy it again"
             ) from exc
+
+
+def read_multiply_adds(path: Path) -> int | None:
+    """Read how much arithmetic an exported model is.
+
+    Args:
+        path: the ONNX file.
+
+    Returns:
+        Multiply-adds of its convolutions and matrix products for one image, as the exporter counted
+        them; None where the file does not say.
+
+    Raises:
+        ModelNotFoundError: if there is no such file.
+        ModelError: if the file is not a whole protobuf message, or says something else.
+    """
+    text = read_metadata(path).get(MULTIPLY_ADDS_KEY)
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdecimal() and int(text) > 0):
+        raise ModelError(
+            f"{str(path)!r} says {MULTIPLY_ADDS_KEY} = {text!r}, which is no count; export it again"
+        )
+    return int(text)
 
 
 def _mapped(path: Path) -> mmap.mmap:

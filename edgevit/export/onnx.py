@@ -20,6 +20,7 @@ from torch import nn
 from edgevit import __version__
 from edgevit.core.cache import write_atomically
 from edgevit.core.errors import ExportError, ModelError
+from edgevit.core.onnx_file import MULTIPLY_ADDS_KEY
 from edgevit.core.preprocess import Preprocessor
 from edgevit.core.spec import (
     METADATA_KEY,
@@ -39,6 +40,7 @@ from edgevit.export.checkpoint import (
 from edgevit.export.class_names import default_class_names, read_class_names
 from edgevit.export.deploy import deploy
 from edgevit.export.half import store_in_half_precision
+from edgevit.export.operations import multiply_adds
 from edgevit.models.variants import VARIANTS, find_variant
 
 # The first opset with Gelu as one operator; ONNX Runtime 1.20, the oldest release that
@@ -58,6 +60,7 @@ class ExportReport:
         spec: the spec embedded in it.
         nodes: number of graph nodes.
         size_bytes: size of the file.
+        multiply_adds: of the module's convolutions and matrix products for one image.
         max_error: largest absolute difference of a logit between the file in ONNX Runtime and the
             module in PyTorch, over the verification inputs.
         notes: what the user should know, one sentence each.
@@ -67,6 +70,7 @@ class ExportReport:
     spec: ModelSpec
     nodes: int
     size_bytes: int
+    multiply_adds: int
     max_error: float
     notes: tuple[str, ...]
 
@@ -78,7 +82,7 @@ def export_classifier(
     checkpoint: str | os.PathLike[str] | None = None,
     weights: Weights | None = None,
     name: str | None = None,
-    input_size: tuple[int, int] = (224, 224),
+    input_size: tuple[int, int] | None = None,
     num_classes: int | None = None,
     class_names: str | os.PathLike[str] | Sequence[str] | None = None,
     crop_pct: float | None = None,
@@ -93,7 +97,7 @@ def export_classifier(
         checkpoint: official checkpoint; None writes freshly initialised weights (seed 0).
         weights: `model` or `ema` to choose; by default EMA weights where the file holds them.
         name: the model's name in its spec; by default the variant.
-        input_size: (height, width) in pixels.
+        input_size: (height, width) in pixels; by default that of the variant's official evaluation.
         num_classes: length of the logits; by default what the checkpoint or the names say.
         class_names: names in index order, or a UTF-8 file with one name a line.
         crop_pct: share of the scaled shorter side that the centre crop keeps, in (0, 1]; by default
@@ -113,11 +117,12 @@ def export_classifier(
     """
     definition = find_variant(variant)
     destination = _checked_destination(output)
-    _check_arguments(input_size, precision)
+    size = definition.input_size if input_size is None else input_size
+    _check_arguments(size, precision)
     loaded = None if checkpoint is None else read_checkpoint(checkpoint, weights=weights)
     names = _class_names(class_names, _num_classes(num_classes, loaded, class_names))
     module = _build(definition.classifier, len(names), loaded, variant)
-    evaluation = definition.evaluation(input_size)
+    evaluation = definition.evaluation(size)
     spec = ModelSpec(
         name=name or variant,
         family=definition.family,
@@ -137,8 +142,21 @@ def export_classifier(
 
 def embed_spec(model: onnx.ModelProto, spec: ModelSpec) -> None:
     """Put the spec into a model's metadata, replacing one that is there."""
-    kept = {entry.key: entry.value for entry in model.metadata_props if entry.key != METADATA_KEY}
-    onnx.helper.set_model_props(model, {**kept, METADATA_KEY: spec.to_json()})
+    _set_metadata(model, METADATA_KEY, spec.to_json())
+
+
+def embed_multiply_adds(model: onnx.ModelProto, count: int) -> None:
+    """Put the number of multiply-adds for one image into a model's metadata, as `bench` reads it.
+
+    It is the module's number, not that of the graph's own nodes: a graph that computes more than
+    the model needs gets no credit for it.
+    """
+    _set_metadata(model, MULTIPLY_ADDS_KEY, str(count))
+
+
+def _set_metadata(model: onnx.ModelProto, key: str, value: str) -> None:
+    kept = {entry.key: entry.value for entry in model.metadata_props}
+    onnx.helper.set_model_props(model, {**kept, key: value})
 
 
 def graph_from_module(
@@ -254,6 +272,8 @@ def _write(
         notes += (f"half precision moved a logit by at most {np.abs(logits - full).max():.1e}",)
     vector = TestVector(image, Samples.of(batch), {OUTPUT: Samples.of(logits)})
     embed_spec(model, spec.with_test_vector(vector))
+    count = multiply_adds(module, torch.empty(1, 3, *spec.input.size, device="meta"))
+    embed_multiply_adds(model, count)
     content = model.SerializeToString()
     _save(destination, content)
     return ExportReport(
@@ -261,6 +281,7 @@ def _write(
         spec=spec.with_test_vector(vector),
         nodes=len(model.graph.node),
         size_bytes=len(content),
+        multiply_adds=count,
         max_error=max_error,
         notes=notes,
     )

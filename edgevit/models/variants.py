@@ -21,12 +21,14 @@ class Variant:
         classifier: builds the classifier for a number of classes.
         pyramid: builds the dense backbone; None where the family has none.
         evaluation: gives the official evaluation preprocessing for a (height, width).
+        input_size: (height, width) in pixels of the official evaluation.
     """
 
     family: str
     classifier: Callable[[int], nn.Module]
     pyramid: Callable[[], nn.Module] | None
     evaluation: Callable[[tuple[int, int]], InputSpec]
+    input_size: tuple[int, int] = (224, 224)
 
 
 def _cas_vit_evaluation(size: tuple[int, int]) -> InputSpec:
@@ -73,11 +75,13 @@ def _litv2_384_evaluation(size: tuple[int, int]) -> InputSpec:
 
 def _litv2(name: str) -> Variant:
     config = litv2.CONFIGS[name]
+    is_large = name.endswith("_384")
     return Variant(
         family="litv2",
         classifier=lambda num_classes: litv2.LITv2(config, num_classes),
         pyramid=lambda: litv2.LITv2Pyramid(config),
-        evaluation=_litv2_384_evaluation if name.endswith("_384") else _litv2_evaluation,
+        evaluation=_litv2_384_evaluation if is_large else _litv2_evaluation,
+        input_size=(384, 384) if is_large else (224, 224),
     )
 
 

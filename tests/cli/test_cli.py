@@ -152,12 +152,19 @@ def test_bench_prints_one_json_document(tiny):
     assert set(report["stages_ms"]) == {"preprocess", "infer", "postprocess", "total", "runtime"}
     assert report["stages_ms"]["total"]["p99"] >= report["stages_ms"]["total"]["p50"] > 0
     assert report["first_answer_ms"] > 0
+    assert report["arithmetic"]["gflop"] == 18 / 1e9
 
 
 def test_bench_prints_a_table(tiny, picture):
     result = run("bench", tiny, "--runs", 2, "--image", picture)
     assert result.exit_code == 0
     assert "overhead over the runtime's bare run" in result.output
+    assert "of a large matrix product's" in result.output
+
+
+def test_bench_of_a_file_without_a_count_says_so(tiny, picture):
+    result = run("bench", tiny.with_name("tiny_dynamic.onnx"), "--runs", 1, "--image", picture)
+    assert "the file records no count of operations" in result.output
 
 
 def test_zoo_list_names_the_models():
@@ -175,6 +182,12 @@ def test_zoo_list_as_json_says_what_is_here():
 def test_zoo_show_says_how_to_get_a_model():
     result = run("zoo", "show", "cas_vit_m")
     assert "edgevit export cas_vit_m --checkpoint" in result.output
+
+
+def test_zoo_show_prints_parameters_and_flops():
+    lines = run("zoo", "show", "litv2_b_384").output.splitlines()
+    assert "parameters    86520704" in lines
+    assert any(line.startswith("multiply_adds 39646044160 (39.65 G; papers call") for line in lines)
 
 
 def test_zoo_show_of_an_unknown_model_suggests_one():

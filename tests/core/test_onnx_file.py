@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgevit.core.onnx_file import read_metadata
+from edgevit.core.onnx_file import MULTIPLY_ADDS_KEY, read_metadata, read_multiply_adds
 from edgevit.errors import ModelError, ModelNotFoundError
 
 TINY = Path(__file__).parents[1] / "data" / "tiny.onnx"
@@ -16,6 +16,24 @@ def test_metadata_is_read_by_key():
 
 def test_a_model_without_metadata_has_none():
     assert read_metadata(TINY.with_name("bare.onnx")) == {}
+
+
+def test_the_count_of_multiply_adds_is_read():
+    assert read_multiply_adds(TINY) == 9
+
+
+def test_a_model_that_states_no_count_has_none():
+    assert read_multiply_adds(TINY.with_name("tiny_dynamic.onnx")) is None
+
+
+@pytest.mark.parametrize("text", [b"", b"0", b"-9", b"9.5", b"many", "\u0669".encode()], ids=repr)
+def test_a_count_that_is_none_is_refused(tmp_path, text):
+    key = MULTIPLY_ADDS_KEY.encode()
+    entry = bytes([0x0A, len(key), *key, 0x12, len(text), *text])
+    path = tmp_path / "model.onnx"
+    path.write_bytes(TINY.read_bytes() + bytes([0x72, len(entry), *entry]))  # a later entry wins
+    with pytest.raises(ModelError, match="which is no count"):
+        read_multiply_adds(path)
 
 
 def test_the_onnx_package_reads_the_same_metadata():

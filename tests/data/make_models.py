@@ -1,7 +1,8 @@
 """Make the tiny models that the tests load: `python tests/data/make_models.py`.
 
-`tiny.onnx`: a linear classifier of 8x8 pictures into red, green and blue, with its spec.
-`tiny_dynamic.onnx`: the same with an open batch axis. `bare.onnx`: the same without metadata.
+`tiny.onnx`: a linear classifier of 8x8 pictures into red, green and blue, with its spec and count.
+`tiny_dynamic.onnx`: the same with an open batch axis, without the count.
+`bare.onnx`: the same without metadata.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
+from edgevit.core.onnx_file import MULTIPLY_ADDS_KEY
 from edgevit.core.preprocess import Preprocessor
 from edgevit.core.spec import METADATA_KEY, InputSpec, ModelSpec, Provenance, Samples, TestVector
 
@@ -62,9 +64,11 @@ def main() -> None:
     bare = linear_classifier(1)
     onnx.save(bare, HERE / "bare.onnx")
     spec = spec_for(bare)
-    for name, batch in (("tiny", 1), ("tiny_dynamic", "batch")):
+    metadata = {METADATA_KEY: spec.to_json(), "note": "made by a test"}
+    counted = {**metadata, MULTIPLY_ADDS_KEY: "9"}  # of the Gemm
+    for name, batch, entries in (("tiny", 1, counted), ("tiny_dynamic", "batch", metadata)):
         model = linear_classifier(batch)
-        helper.set_model_props(model, {METADATA_KEY: spec.to_json(), "note": "made by a test"})
+        helper.set_model_props(model, entries)
         onnx.save(model, HERE / f"{name}.onnx")
 
 

@@ -15,11 +15,13 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
 import golden  # noqa: E402
 
 import edgevit  # noqa: E402
+from edgevit.core.onnx_file import read_multiply_adds  # noqa: E402
 from edgevit.errors import ExportError, ModelError  # noqa: E402
 from edgevit.export import export_classifier  # noqa: E402
 from edgevit.export import onnx as exporter  # noqa: E402
 from edgevit.export.class_names import read_class_names  # noqa: E402
 from edgevit.models import create  # noqa: E402
+from edgevit.zoo import zoo_entry  # noqa: E402
 
 BACKENDS = ["onnxruntime", "openvino"]
 
@@ -83,6 +85,11 @@ def test_the_file_describes_itself(small):
     assert spec.provenance.weights == "ema"
     assert len(spec.provenance.checkpoint_sha256) == 64
     assert spec.class_names == tuple(f"class {index}" for index in range(5))
+
+
+def test_the_file_says_how_much_arithmetic_the_model_is(exported):
+    entry = zoo_entry(exported.spec.variant)
+    assert read_multiply_adds(exported.path) == exported.multiply_adds == entry.multiply_adds
 
 
 def test_the_report_says_that_ema_weights_were_taken(small):
@@ -153,6 +160,16 @@ def test_a_size_that_the_model_refuses_is_one_sentence(tmp_path):
     ) as info:
         export_classifier("litv2_s", tmp_path / "x.onnx", num_classes=2, input_size=(230, 224))
     assert "\n" not in str(info.value)
+
+
+@pytest.mark.parametrize(("variant", "side"), [("cas_vit_xs", 224), ("litv2_b_384", 384)])
+def test_the_default_input_size_is_the_official_evaluations(tmp_path, monkeypatch, variant, side):
+    def refuse(module, size, **_):
+        raise ExportError(f"asked for {size}")
+
+    monkeypatch.setattr(exporter, "graph_from_module", refuse)
+    with pytest.raises(ExportError, match=rf"asked for \({side}, {side}\)"):
+        export_classifier(variant, tmp_path / "x.onnx", num_classes=2)
 
 
 def test_a_large_input_is_stretched_as_officially():
