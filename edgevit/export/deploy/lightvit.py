@@ -33,6 +33,7 @@ from edgevit.export.deploy.fold import (
 from edgevit.models import lightvit
 
 Index = NDArray[np.int64]
+Operator = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +89,9 @@ class Layout:
             Four int64 (merged area,), column by column as the weights want them.
         """
         height, width = self.size
-        places = np.pad(
-            self.places(), ((0, height % 2), (0, width % 2)), constant_values=self.area
-        )
+        places = np.pad(self.places(), ((0, height % 2), (0, width % 2)), constant_values=self.area)
         order = inverse(self.merged().places().reshape(-1), self.merged().area)
-        return [
-            places[row::2, column::2].reshape(-1)[order] for column in (0, 1) for row in (0, 1)
-        ]
+        return [places[row::2, column::2].reshape(-1)[order] for column in (0, 1) for row in (0, 1)]
 
 
 def inverse(order: Index, count: int) -> Index:
@@ -102,6 +99,16 @@ def inverse(order: Index, count: int) -> Index:
     places = np.empty(count + 1, np.int64)
     places[order] = np.arange(order.size)
     return places[:count]
+
+
+def side_by_side(x: Tensor, count: int) -> Tensor:
+    """Lay images (count * B, C) side by side: (count, B * C). One image already lies so."""
+    return x if x.shape[0] == count else x.reshape(count, -1)
+
+
+def as_rows(x: Tensor, channels: int) -> Tensor:
+    """Undo `side_by_side`."""
+    return x if x.shape[1] == channels else x.reshape(-1, channels)
 
 
 def take(x: Tensor, tokens: Index, count: int) -> Tensor:
@@ -115,11 +122,25 @@ def take(x: Tensor, tokens: Index, count: int) -> Tensor:
     Returns:
         (M * B, C).
     """
-    channels = x.shape[1]
-    x = x.reshape(count, -1)  # (count, B * C)
+    images = side_by_side(x, count)
     if tokens.max() == count:
-        x = F.pad(x, (0, 0, 0, 1))
-    return x.index_select(0, torch.tensor(tokens)).reshape(-1, channels)
+        images = F.pad(images, (0, 0, 0, 1))
+    return as_rows(images.index_select(0, torch.tensor(tokens)), x.shape[1])
+
+
+def token_mean(x: Tensor, count: int) -> Tensor:
+    """Average (count * B, C) over tokens: (B, C).
+
+    As a product: ONNX Runtime reduces over rows several times more slowly.
+    """
+    mean = x.new_full((1, count), 1 / count) @ side_by_side(x, count)
+    return as_rows(mean, x.shape[1])
+
+
+def over_tokens(operator: Operator, x: Tensor, y: Tensor, count: int) -> Tensor:
+    """Apply an operator to every token of (count * B, C) and its image's row of (B, C)."""
+    images = side_by_side(y, 1)  # (1, B * C)
+    return as_rows(operator(side_by_side(x, count), images), x.shape[1])
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -143,7 +164,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None
 class DeployAttention(nn.Module):
     """`LightViTAttention` on rows."""
 
-    bias: Tensor
+    bias: Tensor  # (heads, side * side, side * side)
+    joint_bias: Tensor  # the same, below zeros for the queries of global tokens
 
     def __init__(self, attention: lightvit.LightViTAttention) -> None:
         super().__init__()
@@ -162,7 +184,9 @@ class DeployAttention(nn.Module):
         self.global_value = linear_from(value, bias + value @ value_bias, dtype)
         weight = proj.weight.double()
         self.proj = linear_from(weight, proj.bias.double() + weight @ value_bias, dtype)
-        self.register_buffer("bias", attention.relative_position_bias().contiguous())
+        bias = attention.relative_position_bias().contiguous()
+        self.register_buffer("bias", bias)
+        self.register_buffer("joint_bias", F.pad(bias, (0, 0, self.num_tokens, 0)))
 
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
         """Map (tokens * B, C) to (tokens * B, C)."""
@@ -176,22 +200,37 @@ class DeployAttention(nn.Module):
         return self.proj(torch.cat((gathered, image)))
 
     def first(self, x: Tensor, area: int) -> int:
-        """The first row of an image token."""
+        """The first row of an image token, of which an image has `area`."""
         return x.shape[0] // (self.num_tokens + area) * self.num_tokens
 
     def attended(self, x: Tensor, layout: Layout) -> tuple[Tensor, Tensor]:
         """What global tokens, and image tokens in the order of windows, attend to."""
         windows = layout.windows()
-        first = self.first(x, windows.size)
+        first, length = self.first(x, windows.size), len(windows)
         query, image = self.query(x), x[first:]
         key, value = self.key(image), self.value(image)
-        gathered = self.aggregated(query[:first], key, value, layout)  # (T * B, C)
-        # The axis of batches is inner to the one of windows, for which global tokens are one.
-        query, key, value = (self.heads(part, *windows.shape) for part in (query[first:], key, value))
-        local = attend(query, key, value, self.bias)  # (windows, B, heads, side * side, C / heads)
-        pair = self.global_key(gathered), self.global_value(gathered)
-        both = local + attend(query, *(self.heads(part, self.num_tokens, 1) for part in pair))
-        return gathered, both.movedim(-2, 0).reshape(-1, x.shape[1])
+        image_query = self.heads(query[first:], length)
+        if layout.is_whole and windows.shape[1] == 1:
+            both = self.in_one_window(query, key, value)
+            gathered, local = both[:first], self.heads(both[first:], length).movedim(0, -2)
+        else:
+            gathered = self.aggregated(query[:first], key, value, layout)
+            pair = (self.heads(part, length) for part in (key, value))
+            local = attend(image_query, *pair, self.bias)
+        image = local + self.broadcast(image_query, gathered)
+        return gathered, image.movedim(-2, 0).reshape(-1, x.shape[1])
+
+    def heads(self, x: Tensor, length: int) -> Tensor:
+        """Take (length * n, C) apart: (length, n, heads, C / heads)."""
+        return x.reshape(length, -1, self.num_heads, x.shape[1] // self.num_heads)
+
+    def in_one_window(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """All tokens' attention to image tokens at once, where these are a single window."""
+        length = self.bias.shape[1]
+        query_heads = self.heads(query, self.num_tokens + length)
+        pair = (self.heads(part, length) for part in (key, value))
+        out = attend(query_heads, *pair, self.joint_bias)
+        return out.movedim(-2, 0).reshape(query.shape)
 
     def aggregated(self, query: Tensor, key: Tensor, value: Tensor, layout: Layout) -> Tensor:
         """What global tokens gather from all image tokens but padding: (T * B, C)."""
@@ -199,13 +238,26 @@ class DeployAttention(nn.Module):
         bias = None
         if not layout.is_whole:
             bias = query.new_tensor(np.where(windows == layout.area, -np.inf, 0.0).tolist())
-        query = self.heads(query, self.num_tokens)
         key, value = self.heads(key, windows.size), self.heads(value, windows.size)
-        return attend(query, key, value, bias).movedim(-2, 0).flatten(2).flatten(0, 1)
+        out = attend(self.heads(query, self.num_tokens), key, value, bias)
+        return out.movedim(-2, 0).reshape(query.shape)
 
-    def heads(self, x: Tensor, *lengths: int) -> Tensor:
-        """Take (tokens * B, C) apart: (*lengths, B, heads, C / heads)."""
-        return x.reshape(*lengths, -1, self.num_heads, x.shape[1] // self.num_heads)
+    def broadcast(self, query: Tensor, gathered: Tensor) -> Tensor:
+        """What image tokens take from global ones.
+
+        Args:
+            query: (side * side, windows * B, heads, C / heads).
+            gathered: (T * B, C).
+
+        Returns:
+            (windows * B, heads, side * side, C / heads).
+        """
+        key = self.heads(self.global_key(gathered), self.num_tokens)  # (T, B, heads, C / heads)
+        value = self.heads(self.global_value(gathered), self.num_tokens)
+        if key.shape[1] > 1:  # one image's tokens are broadcast to all windows by themselves
+            repeats = query.shape[1] // key.shape[1]
+            key, value = (part.repeat(1, repeats, 1, 1) for part in (key, value))
+        return attend(query, key, value)
 
 
 class DeployMLP(nn.Module):
@@ -233,22 +285,6 @@ class DeployMLP(nn.Module):
         token_gate = over_tokens(torch.add, token_gate, self.overall_select(overall), count)
         channel_gate = torch.sigmoid(self.channel_select(overall))  # (B, C)
         return over_tokens(torch.mul, x, channel_gate, count) * torch.sigmoid(token_gate)
-
-
-def token_mean(x: Tensor, count: int) -> Tensor:
-    """Average (count * B, C) over tokens: (B, C).
-
-    As a product: ONNX Runtime reduces over rows several times more slowly.
-    """
-    mean = x.new_full((1, count), 1 / count) @ x.reshape(count, -1)
-    return mean.reshape(-1, x.shape[1])
-
-
-def over_tokens(
-    function: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor, count: int
-) -> Tensor:
-    """Apply a function to (count * B, C) and (B, C), which is the same for every token."""
-    return function(x.reshape(count, -1), y.reshape(1, -1)).reshape(-1, x.shape[1])
 
 
 class DeployBlock(nn.Module):
