@@ -1,8 +1,9 @@
 """LightViT with the forward pass that the official code has, for a naive export.
 
-The operations, their order and their layouts are those of github.com/hunto/image_classification_sota,
-`lib/models/lightvit.py`. One thing differs: the merge's 3-D max pooling gets the axis that its
-official call leaves out, because ONNX Runtime does not load the four-dimensional form.
+The operations, their order and their layouts are those of `lib/models/lightvit.py` in
+github.com/hunto/image_classification_sota (Apache-2.0). One thing differs: the merge's 3-D max
+pooling gets the axis that its official call leaves out, because ONNX Runtime does not load the
+four-dimensional form.
 """
 
 import torch
@@ -20,6 +21,7 @@ class Attention(nn.Module):
         self.layers = attention
 
     def windows(self, x: Tensor, height: int, width: int) -> Tensor:
+        """Cut (B, heads, H * W, C) into (B * windows, heads, side * side, C)."""
         side = self.layers.window_size
         batch, heads, _, channels = x.shape
         x = x.view(batch, heads, height // side, side, width // side, side, channels)
@@ -27,6 +29,7 @@ class Attention(nn.Module):
         return x.view(-1, heads, side * side, channels)
 
     def bias(self) -> Tensor:
+        """Look up (1, heads, side * side, side * side)."""
         area = self.layers.window_size**2
         table = self.layers.relative_position_bias_table
         bias = table[self.layers.relative_position_index].view(area, area, -1)
@@ -34,9 +37,11 @@ class Attention(nn.Module):
 
     @staticmethod
     def scores(query: Tensor, key: Tensor) -> Tensor:
+        """Scale and multiply: (..., N, M)."""
         return (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)
 
     def local(self, query: Tensor, key: Tensor, value: Tensor, height: int, width: int) -> Tensor:
+        """Attend inside windows: (B, heads, H * W, C) to (B, H * W, heads * C)."""
         side = self.layers.window_size
         query, key, value = (self.windows(part, height, width) for part in (query, key, value))
         weights = (self.scores(query, key) + self.bias()).softmax(dim=-1)
@@ -46,10 +51,12 @@ class Attention(nn.Module):
         return x.permute(0, 1, 3, 2, 4, 5).reshape(batch, height * width, -1)
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Attend: (B, heads, N, C) to (B, N, heads * C)."""
         x = self.scores(query, key).softmax(dim=-1) @ value
         return x.transpose(1, 2).reshape(x.shape[0], x.shape[2], -1)
 
     def forward(self, x: Tensor, height: int, width: int) -> Tensor:
+        """Keep the shape (B, T + H * W, C)."""
         batch, count, dim = x.shape
         tokens, heads = self.layers.num_tokens, self.layers.num_heads
         qkv = self.layers.qkv(x).view(batch, count, 3, heads, dim // heads)
@@ -70,6 +77,7 @@ class BiAttention(nn.Module):
         self.layers = attention
 
     def forward(self, x: Tensor) -> Tensor:
+        """Keep the shape (B, N, C)."""
         normed = self.layers.norm(x)
         overall = F.gelu(self.layers.global_reduce(normed.mean(1, keepdim=True)))
         local = F.gelu(self.layers.local_reduce(normed))
@@ -89,6 +97,7 @@ class Block(nn.Module):
         self.gates = BiAttention(block.mlp.attn)
 
     def forward(self, x: Tensor, height: int, width: int) -> tuple[Tensor, int, int]:
+        """Keep the shape (B, T + H * W, C), and the size."""
         x = x + self.attention(self.layers.norm1(x), height, width)
         mlp = self.layers.mlp
         return x + self.gates(mlp.fc2(mlp.act(mlp.fc1(self.layers.norm2(x))))), height, width
@@ -103,6 +112,7 @@ class Merge(nn.Module):
         self.pool = nn.MaxPool3d((2, 2, 1), (2, 2, 1))
 
     def forward(self, x: Tensor, height: int, width: int) -> tuple[Tensor, int, int]:
+        """Map (B, T + H * W, dim) to (B, T + H * W / 4, out_dim), and halve the size."""
         count = self.layers.num_tokens
         tokens, image = x[:, :count].contiguous(), x[:, count:].contiguous()
         batch, _, dim = image.shape
@@ -128,6 +138,7 @@ class Classifier(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map images (B, 3, H, W) to logits (B, num_classes)."""
         x, (height, width) = self.model.patch_embed(x)
         x = torch.cat((self.model.global_token.expand(x.shape[0], -1, -1), x), dim=1)
         for layer in self.stages:

@@ -206,31 +206,28 @@ class DeployAttention(nn.Module):
     def attended(self, x: Tensor, layout: Layout) -> tuple[Tensor, Tensor]:
         """What global tokens, and image tokens in the order of windows, attend to."""
         windows = layout.windows()
-        first, length = self.first(x, windows.size), len(windows)
+        first, (length, count) = self.first(x, windows.size), windows.shape
         query, image = self.query(x), x[first:]
         key, value = self.key(image), self.value(image)
-        image_query = self.heads(query[first:], length)
-        if layout.is_whole and windows.shape[1] == 1:
-            both = self.in_one_window(query, key, value)
-            gathered, local = both[:first], self.heads(both[first:], length).movedim(0, -2)
-        else:
-            gathered = self.aggregated(query[:first], key, value, layout)
-            pair = (self.heads(part, length) for part in (key, value))
-            local = attend(image_query, *pair, self.bias)
-        image = local + self.broadcast(image_query, gathered)
-        return gathered, image.movedim(-2, 0).reshape(-1, x.shape[1])
+        keys, values = self.heads(key, length), self.heads(value, length)
+        queries = self.heads(query[first:], length)
+        if layout.is_whole and count == 1:
+            # Global tokens attend to the same as the window's tokens, only without a bias.
+            everyone = self.heads(query, self.num_tokens + length)
+            both = self.rows(attend(everyone, keys, values, self.joint_bias))
+            gathered, local = both[:first], both[first:]
+            return gathered, local + self.rows(self.broadcast(queries, gathered))
+        gathered = self.aggregated(query[:first], key, value, layout)
+        local = attend(queries, keys, values, self.bias)
+        return gathered, self.rows(local + self.broadcast(queries, gathered))
 
     def heads(self, x: Tensor, length: int) -> Tensor:
         """Take (length * n, C) apart: (length, n, heads, C / heads)."""
         return x.reshape(length, -1, self.num_heads, x.shape[1] // self.num_heads)
 
-    def in_one_window(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """All tokens' attention to image tokens at once, where these are a single window."""
-        length = self.bias.shape[1]
-        query_heads = self.heads(query, self.num_tokens + length)
-        pair = (self.heads(part, length) for part in (key, value))
-        out = attend(query_heads, *pair, self.joint_bias)
-        return out.movedim(-2, 0).reshape(query.shape)
+    def rows(self, x: Tensor) -> Tensor:
+        """Put what was attended to, (n, heads, length, C / heads), together: (length * n, C)."""
+        return x.movedim(2, 0).reshape(-1, x.shape[1] * x.shape[3])
 
     def aggregated(self, query: Tensor, key: Tensor, value: Tensor, layout: Layout) -> Tensor:
         """What global tokens gather from all image tokens but padding: (T * B, C)."""
@@ -238,9 +235,8 @@ class DeployAttention(nn.Module):
         bias = None
         if not layout.is_whole:
             bias = query.new_tensor(np.where(windows == layout.area, -np.inf, 0.0).tolist())
-        key, value = self.heads(key, windows.size), self.heads(value, windows.size)
-        out = attend(self.heads(query, self.num_tokens), key, value, bias)
-        return out.movedim(-2, 0).reshape(query.shape)
+        keys, values = self.heads(key, windows.size), self.heads(value, windows.size)
+        return self.rows(attend(self.heads(query, self.num_tokens), keys, values, bias))
 
     def broadcast(self, query: Tensor, gathered: Tensor) -> Tensor:
         """What image tokens take from global ones.
@@ -356,7 +352,8 @@ class DeployBackbone(nn.Module):
         self.global_token = model.global_token
         self.stem = DeployStem(model.patch_embed, model.config.window_size)
         self.stages = nn.ModuleList(
-            nn.ModuleList(_layer(layer) for layer in children(stage)) for stage in model.stages
+            nn.ModuleList(_layer(layer) for layer in children(stage))
+            for stage in children(model.stages)
         )
 
     def forward(self, x: Tensor) -> list[tuple[Tensor, Layout]]:
@@ -365,7 +362,7 @@ class DeployBackbone(nn.Module):
         x, layout = self.stem(x)
         x = torch.cat((tokens, x))
         outputs = []
-        for stage in self.stages:
+        for stage in children(self.stages):
             for layer in stage:
                 x, layout = layer(x, layout)
             outputs.append((x, layout))
