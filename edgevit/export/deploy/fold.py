@@ -89,7 +89,8 @@ def linear_from(weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> nn.L
     out_dim, in_dim = weight.shape
     linear = nn.Linear(in_dim, out_dim, bias=False, device="meta")  # draws no random numbers
     linear.weight = parameter_from(weight, dtype)
-    linear.bias = None if bias is None else parameter_from(bias, dtype)
+    if bias is not None:
+        linear.register_parameter("bias", parameter_from(bias, dtype))
     return linear
 
 

@@ -167,13 +167,13 @@ class DeployAttention(nn.Module):
     bias: Tensor  # (heads, side * side, side * side)
     joint_bias: Tensor  # the same, below zeros for the queries of global tokens
 
-    def __init__(self, attention: lightvit.LightViTAttention) -> None:
+    def __init__(self, attention: lightvit.LightViTAttention, qkv: nn.Linear) -> None:
         super().__init__()
         self.num_heads = attention.num_heads
         self.num_tokens = attention.num_tokens
         proj, dtype = attention.proj, attention.proj.weight.dtype
-        query, key, value = attention.qkv.weight.double().chunk(3)
-        query_bias, _, value_bias = attention.qkv.bias.double().chunk(3)
+        query, key, value = qkv.weight.double().chunk(3)
+        query_bias, _, value_bias = qkv.bias.double().chunk(3)
         scale = (len(query) // attention.num_heads) ** -0.5
         self.query = linear_from(query * scale, query_bias * scale, dtype)
         self.key = linear_from(key, None, dtype)
@@ -216,10 +216,10 @@ class DeployAttention(nn.Module):
             everyone = self.heads(query, self.num_tokens + length)
             both = self.rows(attend(everyone, keys, values, self.joint_bias))
             gathered, local = both[:first], both[first:]
-            return gathered, local + self.rows(self.broadcast(queries, gathered))
+            return gathered, local + self.rows(self.broadcast(queries, gathered, count))
         gathered = self.aggregated(query[:first], key, value, layout)
         local = attend(queries, keys, values, self.bias)
-        return gathered, self.rows(local + self.broadcast(queries, gathered))
+        return gathered, self.rows(local + self.broadcast(queries, gathered, count))
 
     def heads(self, x: Tensor, length: int) -> Tensor:
         """Take (length * n, C) apart: (length, n, heads, C / heads)."""
@@ -238,21 +238,21 @@ class DeployAttention(nn.Module):
         keys, values = self.heads(key, windows.size), self.heads(value, windows.size)
         return self.rows(attend(self.heads(query, self.num_tokens), keys, values, bias))
 
-    def broadcast(self, query: Tensor, gathered: Tensor) -> Tensor:
+    def broadcast(self, query: Tensor, gathered: Tensor, windows: int) -> Tensor:
         """What image tokens take from global ones.
 
         Args:
             query: (side * side, windows * B, heads, C / heads).
             gathered: (T * B, C).
+            windows: of an image.
 
         Returns:
             (windows * B, heads, side * side, C / heads).
         """
         key = self.heads(self.global_key(gathered), self.num_tokens)  # (T, B, heads, C / heads)
         value = self.heads(self.global_value(gathered), self.num_tokens)
-        if key.shape[1] > 1:  # one image's tokens are broadcast to all windows by themselves
-            repeats = query.shape[1] // key.shape[1]
-            key, value = (part.repeat(1, repeats, 1, 1) for part in (key, value))
+        if windows > 1 and key.shape[1] > 1:  # an image alone needs no copy for each window
+            key, value = (part.repeat(1, windows, 1, 1) for part in (key, value))
         return attend(query, key, value)
 
 
@@ -284,12 +284,22 @@ class DeployMLP(nn.Module):
 
 
 class DeployBlock(nn.Module):
-    """`Block` on rows."""
+    """`Block` on rows.
 
-    def __init__(self, block: lightvit.Block) -> None:
+    Args:
+        block: the block.
+        pads: maps may need padding, whose zeros come after the scale and shift of `norm1`.
+    """
+
+    def __init__(self, block: lightvit.Block, pads: bool) -> None:
         super().__init__()
-        self.norm1, self.norm2 = block.norm1, without_affine(block.norm2)
-        self.attn = DeployAttention(block.attn)
+        qkv, self.norm1, self.norm2 = block.attn.qkv, block.norm1, without_affine(block.norm2)
+        if not pads:
+            qkv, self.norm1 = (
+                fold_layernorm_into_next(block.norm1, qkv),
+                without_affine(block.norm1),
+            )
+        self.attn = DeployAttention(block.attn, qkv)
         self.mlp = DeployMLP(block.norm2, block.mlp)
         self.num_dropped = block.num_dropped
         self.num_tokens = block.attn.num_tokens
@@ -347,12 +357,12 @@ class DeployStem(nn.Module):
 class DeployBackbone(nn.Module):
     """Stem and stages on rows."""
 
-    def __init__(self, model: lightvit.LightViTBackbone) -> None:
+    def __init__(self, model: lightvit.LightViTBackbone, pads: bool) -> None:
         super().__init__()
         self.global_token = model.global_token
         self.stem = DeployStem(model.patch_embed, model.config.window_size)
         self.stages = nn.ModuleList(
-            nn.ModuleList(_layer(layer) for layer in children(stage))
+            nn.ModuleList(_layer(layer, pads) for layer in children(stage))
             for stage in children(model.stages)
         )
 
@@ -369,8 +379,8 @@ class DeployBackbone(nn.Module):
         return outputs
 
 
-def _layer(layer: lightvit.Block | lightvit.ResidualMerge) -> nn.Module:
-    return DeployBlock(layer) if isinstance(layer, lightvit.Block) else DeployMerge(layer)
+def _layer(layer: lightvit.Block | lightvit.ResidualMerge, pads: bool) -> nn.Module:
+    return DeployBlock(layer, pads) if isinstance(layer, lightvit.Block) else DeployMerge(layer)
 
 
 class DeployClassifier(nn.Module):
@@ -379,7 +389,7 @@ class DeployClassifier(nn.Module):
     def __init__(self, model: lightvit.LightViT, input_size: tuple[int, int]) -> None:
         super().__init__()
         self.side, self.num_tokens = model.config.window_size, model.config.num_tokens
-        self.backbone = DeployBackbone(model)
+        self.backbone = DeployBackbone(model, pads=False)
         self.norm = without_affine(model.norm)
         linear, *others = children(model.neck)
         self.neck = nn.Sequential(fold_layernorm_into_next(model.norm, linear), *others)
@@ -397,7 +407,7 @@ class DeployPyramid(nn.Module):
 
     def __init__(self, model: lightvit.LightViTPyramid, input_size: tuple[int, int]) -> None:
         super().__init__()
-        self.backbone = DeployBackbone(model)
+        self.backbone = DeployBackbone(model, pads=True)
         self.norms = nn.ModuleList([model.norm0, model.norm1, model.norm2])
 
     def forward(self, x: Tensor) -> list[Tensor]:
