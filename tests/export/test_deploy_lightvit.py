@@ -158,7 +158,10 @@ def run_openvino(model: bytes, x: np.ndarray) -> list[np.ndarray]:
 RUN = {"onnxruntime": run_onnxruntime, "openvino": run_openvino}
 
 
-@pytest.fixture(scope="module", params=VARIANTS)
+@pytest.fixture(
+    scope="module",
+    params=[*VARIANTS[:2], pytest.param("lightvit_base", marks=pytest.mark.slow)],
+)
 def exported(request, tmp_path_factory):
     """A classifier exported from a checkpoint as the official repository releases it."""
     folder = tmp_path_factory.mktemp(request.param)
