@@ -9,13 +9,16 @@ from typing import Any
 import torch
 from torch import nn
 
+from edgevit.export.deploy import lightvit as deploy_lightvit
 from edgevit.export.deploy.cas_vit import DeployClassifier, DeployPyramid
-from edgevit.models import cas_vit
+from edgevit.models import cas_vit, lightvit
 
 # Builders take the module, which is theirs to use up, and the input size.
 BUILDERS: dict[type[nn.Module], Callable[[Any, tuple[int, int]], nn.Module]] = {
     cas_vit.CASViT: DeployClassifier,
     cas_vit.CASViTPyramid: DeployPyramid,
+    lightvit.LightViT: deploy_lightvit.DeployClassifier,
+    lightvit.LightViTPyramid: deploy_lightvit.DeployPyramid,
 }
 
 

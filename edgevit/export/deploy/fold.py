@@ -38,10 +38,21 @@ def fold_batchnorm_into_heads(norm: nn.BatchNorm2d, *heads: nn.Linear) -> nn.Lin
     scale, shift = scale_and_shift(norm)
     weight = torch.stack([head.weight.double() for head in heads]).mean(dim=0)
     bias = torch.stack([head.bias.double() for head in heads]).mean(dim=0) + weight @ shift
-    linear = nn.Linear(weight.shape[1], weight.shape[0], device="meta")  # draws no random numbers
-    linear.weight = parameter_from(weight * scale, heads[0].weight.dtype)
-    linear.bias = parameter_from(bias, heads[0].weight.dtype)
-    return linear
+    return linear_from(weight * scale, bias, heads[0].weight.dtype)
+
+
+def fold_layernorm_into_next(norm: nn.LayerNorm, linear: nn.Linear) -> nn.Linear:
+    """One linear layer equal to `linear(norm(x))` on what `norm` gives without scale and shift."""
+    weight = linear.weight.double()
+    bias = weight @ norm.bias.double()
+    if linear.bias is not None:
+        bias += linear.bias.double()
+    return linear_from(weight * norm.weight.double(), bias, linear.weight.dtype)
+
+
+def without_affine(norm: nn.LayerNorm) -> nn.LayerNorm:
+    """The normalisation without scale and shift."""
+    return nn.LayerNorm(norm.normalized_shape, norm.eps, elementwise_affine=False)
 
 
 def scale_and_shift(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
@@ -71,6 +82,16 @@ def conv_from(
     conv.weight = parameter_from(weight, weight.dtype)
     conv.bias = None if bias is None else parameter_from(bias, weight.dtype)
     return conv
+
+
+def linear_from(weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> nn.Linear:
+    """A linear layer of `dtype` around weights (out, in)."""
+    out_dim, in_dim = weight.shape
+    linear = nn.Linear(in_dim, out_dim, bias=False, device="meta")  # draws no random numbers
+    linear.weight = parameter_from(weight, dtype)
+    if bias is not None:
+        linear.register_parameter("bias", parameter_from(bias, dtype))
+    return linear
 
 
 def parameter_from(values: Tensor, dtype: torch.dtype) -> nn.Parameter:
