@@ -10,12 +10,14 @@ import torch
 from torch import nn
 
 from edgevit.export.deploy.cas_vit import DeployClassifier, DeployPyramid
-from edgevit.models import cas_vit
+from edgevit.export.deploy.litv2 import LITv2
+from edgevit.models import cas_vit, litv2
 
 # Builders take the module, which is theirs to use up, and the input size.
 BUILDERS: dict[type[nn.Module], Callable[[Any, tuple[int, int]], nn.Module]] = {
     cas_vit.CASViT: DeployClassifier,
     cas_vit.CASViTPyramid: DeployPyramid,
+    litv2.LITv2: LITv2,
 }
 
 

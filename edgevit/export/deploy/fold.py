@@ -38,10 +38,8 @@ def fold_batchnorm_into_heads(norm: nn.BatchNorm2d, *heads: nn.Linear) -> nn.Lin
     scale, shift = scale_and_shift(norm)
     weight = torch.stack([head.weight.double() for head in heads]).mean(dim=0)
     bias = torch.stack([head.bias.double() for head in heads]).mean(dim=0) + weight @ shift
-    linear = nn.Linear(weight.shape[1], weight.shape[0], device="meta")  # draws no random numbers
-    linear.weight = parameter_from(weight * scale, heads[0].weight.dtype)
-    linear.bias = parameter_from(bias, heads[0].weight.dtype)
-    return linear
+    dtype = heads[0].weight.dtype
+    return linear_from((weight * scale).to(dtype), bias)
 
 
 def scale_and_shift(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
@@ -71,6 +69,23 @@ def conv_from(
     conv.weight = parameter_from(weight, weight.dtype)
     conv.bias = None if bias is None else parameter_from(bias, weight.dtype)
     return conv
+
+
+def linear_from(weight: Tensor, bias: Tensor | None) -> nn.Linear:
+    """A linear layer around a weight (out, in)."""
+    out_dim, in_dim = weight.shape
+    linear = nn.Linear(in_dim, out_dim, bias=False, device="meta")  # draws no random numbers
+    linear.weight = parameter_from(weight, weight.dtype)
+    if bias is not None:
+        linear.bias = parameter_from(bias, weight.dtype)
+    return linear
+
+
+def pointwise_from(*linears: nn.Linear) -> nn.Conv2d:
+    """One 1x1 convolution with the outputs of `linears` side by side, on (B, C, H, W)."""
+    weight = torch.cat([linear.weight for linear in linears])
+    biases = [linear.bias for linear in linears if linear.bias is not None]
+    return conv_from(weight[:, :, None, None], torch.cat(biases) if biases else None)
 
 
 def parameter_from(values: Tensor, dtype: torch.dtype) -> nn.Parameter:
