@@ -27,12 +27,15 @@ def to_tokens(x: Tensor) -> Tensor:
 
 
 class PlainHiLo(nn.Module):
+    """`HiLo` of the classification code, on tokens of a square map."""
+
     def __init__(self, attention: litv2.HiLo) -> None:
         super().__init__()
         self.attention = attention
         self.pool = nn.AvgPool2d(attention.window, attention.window)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Keep the shape (B, N, C)."""
         batch, count, channels = x.shape
         side = math.isqrt(int(count))
         x = x.reshape(batch, side, side, channels)
@@ -44,6 +47,7 @@ class PlainHiLo(nn.Module):
         return torch.cat(branches, dim=-1).reshape(batch, count, channels)
 
     def high_frequencies(self, x: Tensor) -> Tensor:
+        """Attend inside each window: (B, H, W, C) to (B, H, W, C * high share)."""
         batch, height, width, channels = x.shape
         window, heads = self.attention.window, self.attention.high_heads
         rows, columns = height // window, width // window
@@ -54,6 +58,7 @@ class PlainHiLo(nn.Module):
         return self.attention.h_proj(mixed.reshape(batch, height, width, -1))
 
     def low_frequencies(self, x: Tensor) -> Tensor:
+        """Attend to the windows' averages: (B, H, W, C) to (B, H, W, C * low share)."""
         batch, height, width, channels = x.shape
         heads = self.attention.low_heads
         query = self.attention.l_q(x).reshape(batch, height * width, heads, -1)
@@ -65,20 +70,26 @@ class PlainHiLo(nn.Module):
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Scaled dot-product attention over the last two axes."""
     scores = (query @ key.transpose(-2, -1)) * query.shape[-1] ** -0.5
     return scores.softmax(dim=-1) @ value
 
 
 class PlainMLP(nn.Module):
+    """`DWMlp`: NCHW around the depthwise convolution."""
+
     def __init__(self, mlp: litv2.MLP) -> None:
         super().__init__()
         self.fc1, self.dwconv, self.act, self.fc2 = mlp.fc1, mlp.dwconv.dwconv, mlp.act, mlp.fc2
 
     def forward(self, x: Tensor) -> Tensor:
+        """Keep the shape (B, N, C)."""
         return self.fc2(self.act(to_tokens(self.dwconv(to_map(self.fc1(x))))))
 
 
 class PlainBlock(nn.Module):
+    """`Block` and `ConvFFNBlock`."""
+
     def __init__(self, block: litv2.AttentionBlock | litv2.ConvolutionBlock) -> None:
         super().__init__()
         self.has_attention = isinstance(block, litv2.AttentionBlock)
@@ -87,12 +98,15 @@ class PlainBlock(nn.Module):
         self.norm2, self.mlp = block.norm2, PlainMLP(block.mlp)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Keep the shape (B, N, C)."""
         if self.has_attention:
             x = x + self.attn(self.norm1(x))
         return x + self.mlp(self.norm2(x))
 
 
 class PlainMerging(nn.Module):
+    """`DTM`, each tap of its deformable convolution sampled on its own."""
+
     def __init__(self, merging: litv2.DeformableTokenMerging) -> None:
         super().__init__()
         self.offset, self.bias = merging.dconv.conv_offset, merging.dconv.bias
@@ -101,6 +115,7 @@ class PlainMerging(nn.Module):
         self.norm, self.act = merging.norm_layer, merging.act_layer
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (B, N, C) to (B, N/4, 2C)."""
         x = to_map(x)
         height, width = x.shape[2:]
         offsets = self.offset(x)  # (B, 8, H/2, W/2): row and column of each tap
@@ -111,14 +126,14 @@ class PlainMerging(nn.Module):
             row = rows + tap // 2 + offsets[:, 2 * tap]
             column = columns + tap % 2 + offsets[:, 2 * tap + 1]
             grid = torch.stack([2 * column / (width - 1) - 1, 2 * row / (height - 1) - 1], dim=-1)
-            taps.append(
-                functional.grid_sample(x, grid, padding_mode="zeros", align_corners=True)
-            )
+            taps.append(functional.grid_sample(x, grid, padding_mode="zeros", align_corners=True))
         x = functional.conv2d(torch.cat(taps, dim=1), self.weight, self.bias)
         return to_tokens(self.act(self.norm(x)))
 
 
 class PlainLITv2(nn.Module):
+    """The classifier."""
+
     def __init__(self, model: litv2.LITv2) -> None:
         super().__init__()
         self.proj, self.patch_norm = model.patch_embed.proj, model.patch_embed.norm
@@ -130,6 +145,7 @@ class PlainLITv2(nn.Module):
         self.norm, self.pool, self.head = model.norm, nn.AdaptiveAvgPool1d(1), model.head
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map images (B, 3, H, H) to logits (B, num_classes)."""
         x = self.layers(self.patch_norm(to_tokens(self.proj(x))))
         return self.head(self.pool(self.norm(x).transpose(1, 2)).flatten(1))
 

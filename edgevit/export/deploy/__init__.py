@@ -9,15 +9,16 @@ from typing import Any
 import torch
 from torch import nn
 
+from edgevit.export.deploy import litv2 as deploy_litv2
 from edgevit.export.deploy.cas_vit import DeployClassifier, DeployPyramid
-from edgevit.export.deploy.litv2 import LITv2
 from edgevit.models import cas_vit, litv2
 
 # Builders take the module, which is theirs to use up, and the input size.
 BUILDERS: dict[type[nn.Module], Callable[[Any, tuple[int, int]], nn.Module]] = {
     cas_vit.CASViT: DeployClassifier,
     cas_vit.CASViTPyramid: DeployPyramid,
-    litv2.LITv2: LITv2,
+    litv2.LITv2: deploy_litv2.DeployClassifier,
+    litv2.LITv2Pyramid: deploy_litv2.DeployPyramid,
 }
 
 

@@ -42,6 +42,30 @@ def fold_batchnorm_into_heads(norm: nn.BatchNorm2d, *heads: nn.Linear) -> nn.Lin
     return linear_from((weight * scale).to(dtype), bias)
 
 
+def fold_layernorm_into_next(
+    norm: nn.LayerNorm, linear: nn.Linear
+) -> tuple[nn.LayerNorm, nn.Linear]:
+    """A normalisation without scale and shift, and a linear layer that has them in its weights."""
+    weight = linear.weight.double()
+    bias = weight @ norm.bias.double()
+    if linear.bias is not None:
+        bias += linear.bias.double()
+    bare = nn.LayerNorm(norm.normalized_shape, eps=norm.eps, elementwise_affine=False)
+    folded = weight * norm.weight.double()
+    dtype = linear.weight.dtype
+    return bare, linear_from(folded.to(dtype), bias.to(dtype))
+
+
+def scale_outputs(linear: nn.Linear, count: int, scale: float) -> nn.Linear:
+    """A linear layer whose first `count` outputs are multiplied by `scale`."""
+    factors = torch.ones(linear.out_features, dtype=torch.float64, device=linear.weight.device)
+    factors[:count] = scale
+    dtype = linear.weight.dtype
+    weight = (linear.weight.double() * factors[:, None]).to(dtype)
+    bias = None if linear.bias is None else (linear.bias.double() * factors).to(dtype)
+    return linear_from(weight, bias)
+
+
 def scale_and_shift(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
     """What `norm` multiplies by and adds in eval mode: float64 (C,) both."""
     assert norm.running_mean is not None
@@ -81,11 +105,9 @@ def linear_from(weight: Tensor, bias: Tensor | None) -> nn.Linear:
     return linear
 
 
-def pointwise_from(*linears: nn.Linear) -> nn.Conv2d:
-    """One 1x1 convolution with the outputs of `linears` side by side, on (B, C, H, W)."""
-    weight = torch.cat([linear.weight for linear in linears])
-    biases = [linear.bias for linear in linears if linear.bias is not None]
-    return conv_from(weight[:, :, None, None], torch.cat(biases) if biases else None)
+def pointwise_from(linear: nn.Linear) -> nn.Conv2d:
+    """The linear layer as a 1x1 convolution of a map (B, C, H, W)."""
+    return conv_from(linear.weight[:, :, None, None], linear.bias)
 
 
 def parameter_from(values: Tensor, dtype: torch.dtype) -> nn.Parameter:

@@ -1,14 +1,17 @@
 """LITv2 for inference.
 
-Between layers stand tokens (B, N, C), whose LayerNormalization every runtime has a kernel for. The
-convolutions see them as maps (B, C, H, W) behind a permutation that moves no values where a runtime
-keeps channels last, and that is part of the entry into a blocked layout where it does not. A
-linear layer beside a convolution is therefore a 1x1 convolution: between the two nothing moves.
+Between layers stand tokens (B, N, C), which LayerNormalization takes as they are. Every product
+beside a convolution is a 1x1 convolution of a map (B, C, H, W). The permutation between tokens and
+map moves no values in a runtime that keeps channels last, and is part of the entry into the layout
+of one that blocks channels: so nothing of 4C channels is ever transposed.
 
-Batch normalisations, the scale of attention and the order of the offsets are in the weights.
+Batch normalisations, the scale of attention, the affine part of the normalisation before an MLP and
+the order of the offsets are in the weights.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,8 +21,10 @@ from edgevit.export.deploy.fold import (
     children,
     conv_from,
     fold_batchnorm_into_previous,
+    fold_layernorm_into_next,
     linear_from,
     pointwise_from,
+    scale_outputs,
 )
 from edgevit.models import litv2
 
@@ -31,45 +36,111 @@ def to_map(tokens: Tensor, size: Size) -> Tensor:
     return tokens.reshape(-1, *size, tokens.shape[-1]).permute(0, 3, 1, 2)
 
 
-def to_tokens(map_: Tensor) -> Tensor:
-    """Undo `to_map`."""
-    channels, height, width = map_.shape[1:]
-    return map_.permute(0, 2, 3, 1).reshape(-1, height * width, channels)
+def to_tokens(x: Tensor) -> Tensor:
+    """Map (B, C, H, W) to tokens (B, H*W, C)."""
+    channels, height, width = x.shape[1:]
+    return x.permute(0, 2, 3, 1).reshape(-1, height * width, channels)
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Attention of queries (..., N, D), already scaled, to keys and values (..., M, D)."""
+    return (query @ key.transpose(-2, -1)).softmax(dim=-1) @ value
 
 
 class DeployMLP(nn.Module):
-    """`MLP` with 1x1 convolutions, so that nothing moves around the depthwise one."""
+    """Normalisation and `MLP` of a block, as convolutions."""
 
-    def __init__(self, mlp: litv2.MLP) -> None:
+    def __init__(self, norm: nn.LayerNorm, mlp: litv2.MLP) -> None:
         super().__init__()
+        self.norm, first = fold_layernorm_into_next(norm, mlp.fc1)
         self.layers = nn.Sequential(
-            pointwise_from(mlp.fc1), mlp.dwconv.dwconv, mlp.act, pointwise_from(mlp.fc2)
+            pointwise_from(first), mlp.dwconv.dwconv, mlp.act, pointwise_from(mlp.fc2)
         )
 
     def forward(self, tokens: Tensor, size: Size) -> Tensor:
         """Keep the shape (B, H*W, C)."""
-        return to_tokens(self.layers(to_map(tokens, size)))
+        return to_tokens(self.layers(to_map(self.norm(tokens), size)))
+
+
+class HighFrequencies(nn.Module):
+    """Attention inside each window, on a map."""
+
+    def __init__(self, attention: litv2.HiLo) -> None:
+        super().__init__()
+        self.window, self.heads = attention.window, attention.high_heads
+        self.dim = attention.h_proj.in_features // self.heads
+        qkv = scale_outputs(attention.h_qkv, attention.h_proj.in_features, self.dim**-0.5)
+        self.qkv, self.proj = pointwise_from(qkv), pointwise_from(attention.h_proj)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, H, W) to (B, C', H, W); height and width are multiples of the window."""
+        height, width = x.shape[2:]
+        rows, columns = height // self.window, width // self.window
+        windows = (-1, rows, self.window, columns, self.window)
+        x = self.qkv(x).permute(0, 2, 3, 1).reshape(*windows, 3, self.heads, self.dim)
+        x = x.permute(5, 0, 1, 3, 6, 2, 4, 7)  # (3, B, rows, columns, heads, window, window, dim)
+        mixed = attend(*x.reshape(3, -1, self.window**2, self.dim).unbind(0))
+        mixed = mixed.reshape(-1, rows, columns, self.heads, self.window, self.window, self.dim)
+        mixed = mixed.permute(0, 1, 4, 2, 5, 3, 6).reshape(
+            -1, height * width, self.heads * self.dim
+        )
+        return self.proj(to_map(mixed, (height, width)))
+
+
+class LowFrequencies(nn.Module):
+    """Attention of every token to the windows' averages, on a map."""
+
+    def __init__(self, attention: litv2.HiLo) -> None:
+        super().__init__()
+        self.heads = attention.low_heads
+        out_dim, in_dim = attention.l_q.weight.shape
+        self.dim = out_dim // self.heads
+        self.query = pointwise_from(scale_outputs(attention.l_q, out_dim, self.dim**-0.5))
+        self.key, self.value = _halves(pointwise_from(attention.l_kv))
+        self.proj = pointwise_from(attention.l_proj)
+        self.average = _averages(in_dim, attention.window).to(attention.l_q.weight.dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, H, W) to (B, C', H, W); height and width are multiples of the window."""
+        size = (x.shape[2], x.shape[3])
+        averages = self.average(x)
+        maps = (self.query(x), self.key(averages), self.value(averages))
+        mixed = attend(*map(self._heads, maps)).transpose(1, 2)  # (B, H*W, heads, dim)
+        return self.proj(to_map(mixed.reshape(-1, size[0] * size[1], self.heads * self.dim), size))
+
+    def _heads(self, x: Tensor) -> Tensor:
+        """Map (B, heads*dim, H, W) to (B, heads, H*W, dim)."""
+        count = x.shape[2] * x.shape[3]
+        return to_tokens(x).reshape(-1, count, self.heads, self.dim).transpose(1, 2)
+
+
+def _halves(conv: nn.Conv2d) -> tuple[nn.Conv2d, nn.Conv2d]:
+    """The first and the second half of a convolution's outputs, as one convolution each."""
+    weights = conv.weight.chunk(2)
+    biases = (None, None) if conv.bias is None else conv.bias.chunk(2)
+    first, second = (conv_from(*pair) for pair in zip(weights, biases, strict=True))
+    return first, second
+
+
+def _averages(dim: int, window: int) -> nn.Module:
+    """Averages over windows, as a convolution: that keeps the layout of its neighbours."""
+    if window == 1:
+        return nn.Identity()
+    weight = torch.full((dim, 1, window, window), window**-2.0)
+    return conv_from(weight, None, groups=dim, stride=window)
 
 
 class DeployHiLo(nn.Module):
+    """`HiLo` on tokens."""
+
     def __init__(self, attention: litv2.HiLo) -> None:
         super().__init__()
         self.window = attention.window
-        self.low_heads, self.high_heads = attention.low_heads, attention.high_heads
-        layers = []
-        if self.high_heads > 0:
-            self.high_dim = attention.h_proj.in_features
-            layers.append(_scaled(attention.h_qkv, self.high_dim, self.high_heads))
-            self.high_proj = attention.h_proj
-        if self.low_heads > 0:
-            self.low_dim = attention.l_proj.in_features
-            layers.append(_scaled(attention.l_q, self.low_dim, self.low_heads))
-            if self.window == 1:
-                layers.append(attention.l_kv)
-            else:
-                self.key_value = pointwise_from(attention.l_kv)
-            self.low_proj = attention.l_proj
-        self.first = pointwise_from(*layers)
+        self.groups = nn.ModuleList()
+        if attention.high_heads > 0:
+            self.groups.append(HighFrequencies(attention))
+        if attention.low_heads > 0:
+            self.groups.append(LowFrequencies(attention))
 
     def forward(self, tokens: Tensor, size: Size) -> Tensor:
         """Keep the shape (B, H*W, C)."""
@@ -78,57 +149,11 @@ class DeployHiLo(nn.Module):
         x = to_map(tokens, size)
         if right > 0 or bottom > 0:
             x = functional.pad(x, (0, right, 0, bottom))
-        first = to_tokens(self.first(x))
-        padded = (height + bottom, width + right)
-        groups = []
-        if self.high_heads > 0:
-            high = first[..., : 3 * self.high_dim]
-            groups.append(self.high_frequencies(high, padded))
-        if self.low_heads > 0:
-            if self.window == 1:
-                query, key, value = first.chunk(3, dim=-1)
-            else:
-                query = first[..., -self.low_dim :]
-                averages = functional.avg_pool2d(x, self.window)
-                key, value = to_tokens(self.key_value(averages)).chunk(2, dim=-1)
-            groups.append(self.low_frequencies(query, key, value))
-        out = torch.cat(groups, dim=-1) if len(groups) > 1 else groups[0]
+        outputs = [group(x) for group in self.groups]
+        mixed = torch.cat(outputs, dim=1) if len(outputs) > 1 else outputs[0]
         if right > 0 or bottom > 0:
-            out = out.reshape(-1, *padded, out.shape[-1])[:, :height, :width]
-            out = out.flatten(1, 2)
-        return out
-
-    def high_frequencies(self, qkv: Tensor, size: Size) -> Tensor:
-        """Attend inside each window: (B, H*W, 3*C') to (B, H*W, C')."""
-        rows, columns = (side // self.window for side in size)
-        window, heads = self.window, self.high_heads
-        qkv = qkv.reshape(-1, rows, window, columns, window, 3, heads, self.high_dim // heads)
-        qkv = qkv.permute(5, 0, 1, 3, 6, 2, 4, 7)  # 3, B, rows, columns, heads, w, w, d
-        qkv = qkv.reshape(3, -1, window * window, self.high_dim // heads)
-        query, key, value = qkv.unbind(0)
-        mixed = (query @ key.transpose(-2, -1)).softmax(dim=-1) @ value
-        mixed = mixed.reshape(-1, rows, columns, heads, window, window, self.high_dim // heads)
-        mixed = mixed.permute(0, 1, 4, 2, 5, 3, 6).reshape(-1, size[0] * size[1], self.high_dim)
-        return self.high_proj(mixed)
-
-    def low_frequencies(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        heads, dim = self.low_heads, self.low_dim
-        query, key, value = (
-            x.reshape(-1, x.shape[1], heads, dim // heads).transpose(1, 2)
-            for x in (query, key, value)
-        )
-        mixed = (query @ key.transpose(-2, -1)).softmax(dim=-1) @ value
-        return self.low_proj(mixed.transpose(1, 2).reshape(-1, query.shape[2], dim))
-
-
-def _scaled(linear: nn.Linear, dim: int, heads: int) -> nn.Linear:
-    """`linear` with its first `dim` outputs, the queries, scaled as attention scales scores."""
-    scale = torch.ones(linear.out_features, dtype=torch.float64)
-    scale[:dim] = (dim // heads) ** -0.5
-    weight = linear.weight.double() * scale[:, None]
-    bias = None if linear.bias is None else linear.bias.double() * scale
-    dtype = linear.weight.dtype
-    return linear_from(weight.to(dtype), None if bias is None else bias.to(dtype))
+            mixed = mixed[:, :, :height, :width]
+        return to_tokens(mixed)
 
 
 class DeployBlock(nn.Module):
@@ -138,18 +163,23 @@ class DeployBlock(nn.Module):
         super().__init__()
         self.has_attention = isinstance(block, litv2.AttentionBlock)
         if isinstance(block, litv2.AttentionBlock):
-            self.norm1, self.attn = block.norm1, DeployHiLo(block.attn)
-        self.norm2, self.mlp = block.norm2, DeployMLP(block.mlp)
+            # Its affine part stays: the zeros that fill windows must not pass through it.
+            self.norm, self.attn = block.norm1, DeployHiLo(block.attn)
+        self.mlp = DeployMLP(block.norm2, block.mlp)
 
     def forward(self, tokens: Tensor, size: Size) -> Tensor:
         """Keep the shape (B, H*W, C)."""
         if self.has_attention:
-            tokens = tokens + self.attn(self.norm1(tokens), size)
-        return tokens + self.mlp(self.norm2(tokens), size)
+            tokens = tokens + self.attn(self.norm(tokens), size)
+        return tokens + self.mlp(tokens, size)
 
 
 class DeployMerging(nn.Module):
-    """`DeformableTokenMerging` on tokens, its normalisation in the product's weights."""
+    """`DeformableTokenMerging` on tokens.
+
+    The tokens around a position are gathered as rows, and weighted by a product with them. A token
+    beyond the map has weight 0.
+    """
 
     def __init__(self, merging: litv2.DeformableTokenMerging) -> None:
         super().__init__()
@@ -159,97 +189,130 @@ class DeployMerging(nn.Module):
         self.act = merging.act_layer
         offset = merging.dconv.conv_offset
         assert offset.bias is not None
-        # Rows of the four taps, then columns; each twice, for the places on either side.
-        order = torch.tensor([0, 2, 4, 6, 1, 3, 5, 7]).repeat_interleave(2)
+        # The four taps' rows, then their columns; each four times, for the tokens around it.
+        order = torch.tensor([0, 2, 4, 6, 1, 3, 5, 7]).repeat_interleave(4)
         self.offset = conv_from(offset.weight[order], offset.bias[order], stride=2)
 
     def forward(self, tokens: Tensor, size: Size) -> Tensor:
         """Map (B, H*W, C) to (B, H/2 * W/2, 2C), sizes rounded down."""
-        channels = tokens.shape[-1]
-        places, weights = self.corners(self.offset(to_map(tokens, size)).permute(0, 2, 3, 1), size)
-        count = size[0] * size[1]
-        batch = torch.arange(tokens.shape[0], device=tokens.device) * count
-        index = places + batch.view(-1, 1, 1)
-        corners = functional.embedding(index, tokens.flatten(0, 1))
-        samples = weights.unsqueeze(2) @ corners  # (B, 4*N', 1, C)
+        batch, count, channels = tokens.shape
+        offsets = self.offset(to_map(tokens, size)).permute(0, 2, 3, 1)  # (B, H/2, W/2, 32)
+        index, weights = around(offsets, size)
+        first = torch.arange(batch, device=tokens.device).view(-1, 1, 1) * count
+        # A look-up of embeddings rather than indexing, which would export as GatherND.
+        rows = functional.embedding(index + first, tokens.reshape(-1, channels))
+        samples = weights.unsqueeze(2) @ rows  # (B, H/2*W/2*4, 1, C)
         outputs = (size[0] // 2) * (size[1] // 2)
         return self.act(self.product(samples.reshape(-1, outputs, 4 * channels)))
 
-    def corners(self, offsets: Tensor, size: Size) -> tuple[Tensor, Tensor]:
-        """The four tokens around each position, int64 indices, and their weights."""
-        (height, width), (rows, columns) = size, offsets.shape[1:3]
-        tap = torch.arange(4, device=offsets.device).repeat_interleave(2)
-        own_rows = 2 * torch.arange(rows, device=offsets.device)[:, None, None] + tap // 2
-        own_columns = 2 * torch.arange(columns, device=offsets.device)[:, None] + tap % 2
-        own = torch.cat(
-            [own_rows.expand(rows, columns, 8), own_columns.expand(rows, columns, 8)], dim=-1
-        )
-        last = offsets.new_tensor([height - 1] * 8 + [width - 1] * 8)
-        side = offsets.new_tensor([0.0, 1.0]).repeat(8)
-        positions = offsets + own
-        places = positions.floor() + side
-        inside = places.clamp(min=0).minimum(last)
-        # A place beyond the map is a whole step or more from the nearest inside: weight 0.
-        weights = (1 - (positions - places).abs() - (places - inside).abs()).relu()
-        shape = (-1, rows * columns, 2, 4, 2)
-        row_weights, column_weights = weights.reshape(shape).unbind(2)
-        row, column = inside.reshape(shape).unbind(2)
-        index = (row * width).unsqueeze(-1) + column.unsqueeze(-2)
-        weight = row_weights.unsqueeze(-1) * column_weights.unsqueeze(-2)
-        flat = (-1, rows * columns * 4, 4)
-        return index.long().reshape(flat), weight.reshape(flat)
+
+def around(offsets: Tensor, size: Size) -> tuple[Tensor, Tensor]:
+    """The tokens around the positions that a deformable convolution reads, and their weights.
+
+    Args:
+        offsets: (B, H/2, W/2, 32): rows and columns of four taps, each four times.
+        size: height and width of the map.
+
+    Returns:
+        Numbers of the tokens, int64, and weights, (B, H/2*W/2*4, 4) both.
+    """
+    (height, width), (rows, columns) = size, offsets.shape[1:3]
+    limits = offsets.new_tensor([height - 1, width - 1]).repeat_interleave(16)
+    further = offsets.new_tensor([[0, 0, 1, 1] * 4, [0, 1, 0, 1] * 4]).flatten()
+    positions = offsets + _taps(rows, columns).to(offsets)
+    places = positions.floor() + further
+    inside = places.clamp(min=0).minimum(limits)
+    # A place beyond the map is a whole step or more from the nearest one inside: weight 0.
+    weights = (1 - (positions - places).abs() - (places - inside).abs()).relu()
+    row_weights, column_weights = weights.chunk(2, dim=-1)
+    row, column = inside.chunk(2, dim=-1)
+    shape = (-1, rows * columns * 4, 4)
+    index = row.long() * width + column.long()  # not a float, which is inexact from 2**24 on
+    return index.reshape(shape), (row_weights * column_weights).reshape(shape)
+
+
+def _taps(rows: int, columns: int) -> Tensor:
+    """Where the taps of a 2x2 convolution of stride 2 stand: (rows, columns, 32)."""
+    tap = torch.arange(4).repeat_interleave(4)
+    row = 2 * torch.arange(rows)[:, None, None] + tap // 2
+    column = 2 * torch.arange(columns)[:, None] + tap % 2
+    shape = (rows, columns, 16)
+    return torch.cat([row.expand(shape), column.expand(shape)], dim=-1)
 
 
 class DeployStage(nn.Module):
-    """Blocks at one resolution, then the merging that leads to the next stage."""
+    """Blocks at one resolution."""
 
-    def __init__(self, stage: litv2.Stage) -> None:
+    def __init__(self, blocks: nn.Sequential) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(map(DeployBlock, children(stage.blocks)))
-        merging = stage.downsample
-        has_merging = isinstance(merging, litv2.DeformableTokenMerging)
-        self.merging = DeployMerging(merging) if has_merging else None
+        self.blocks = nn.ModuleList(map(DeployBlock, children(blocks)))
 
     def forward(self, tokens: Tensor, size: Size) -> Tensor:
+        """Keep the shape (B, H*W, C)."""
         for block in self.blocks:
             tokens = block(tokens, size)
         return tokens
 
 
 class DeployBackbone(nn.Module):
-    """Patch embedding and stages on tokens."""
+    """Patch embedding, stages and merging."""
 
     def __init__(self, model: litv2.LITv2Backbone) -> None:
         super().__init__()
         self.proj, self.norm = model.patch_embed.proj, model.patch_embed.norm
-        self.stages = nn.ModuleList(map(DeployStage, model.layers))
+        stages: list[litv2.Stage] = children(model.layers)
+        self.stages = nn.ModuleList(DeployStage(stage.blocks) for stage in stages)
+        merges: list[Any] = [stage.downsample for stage in stages[:-1]]  # declared as Module
+        self.merges = nn.ModuleList(map(DeployMerging, merges))
 
     def forward(self, x: Tensor) -> list[tuple[Tensor, Size]]:
-        """Map images (B, 3, H, W) to the four stages' tokens and sizes."""
+        """Map images (B, 3, H, W) to the four stages' tokens, with height and width of each."""
         x = self.proj(x)
         size = (x.shape[2], x.shape[3])
         tokens = self.norm(to_tokens(x))
-        features = []
-        for stage in self.stages:
-            tokens = stage(tokens, size)
-            features.append((tokens, size))
-            if stage.merging is not None:
-                tokens = stage.merging(tokens, size)
-                size = (size[0] // 2, size[1] // 2)
+        features = [(self.stages[0](tokens, size), size)]
+        for merge, stage in zip(self.merges, self.stages[1:], strict=True):
+            tokens, size = features[-1]
+            merged = merge(tokens, size)
+            size = (size[0] // 2, size[1] // 2)
+            features.append((stage(merged, size), size))
         return features
 
 
-class LITv2(nn.Module):
-    """`litv2.LITv2` for inference."""
+class DeployClassifier(nn.Module):
+    """`LITv2` for inference."""
 
     def __init__(self, model: litv2.LITv2, input_size: Size) -> None:
         super().__init__()
-        self.step = model.config.size_step
+        self.size_step = model.config.size_step
         self.backbone = DeployBackbone(model)
         self.norm, self.head = model.norm, model.head
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map images (B, 3, H, W) to logits (B, num_classes)."""
-        litv2.check_size(x.shape[-2], x.shape[-1], self.step)
+        """Map images (B, 3, H, W) to logits (B, num_classes).
+
+        Raises:
+            ModelError: as `LITv2`, if height or width does not divide.
+        """
+        litv2.check_size(x.shape[-2], x.shape[-1], self.size_step)
         tokens, _ = self.backbone(x)[-1]
         return self.head(self.norm(tokens).mean(dim=1))
+
+
+class DeployPyramid(nn.Module):
+    """`LITv2Pyramid` for inference."""
+
+    def __init__(self, model: litv2.LITv2Pyramid, input_size: Size) -> None:
+        super().__init__()
+        self.backbone = DeployBackbone(model)
+        self.norms = nn.ModuleList([model.norm0, model.norm1, model.norm2, model.norm3])
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Map images (B, 3, H, W) to four feature maps at strides 4, 8, 16 and 32.
+
+        Raises:
+            ModelError: as `LITv2Pyramid`, if a side is too small.
+        """
+        x = litv2.fill_patches(x)
+        features = zip(self.norms, self.backbone(x), strict=True)
+        return [to_map(norm(tokens), size) for norm, (tokens, size) in features]
