@@ -79,7 +79,7 @@ class HighFrequencies(nn.Module):
         windows = (-1, rows, self.window, columns, self.window)
         x = self.qkv(x).permute(0, 2, 3, 1).reshape(*windows, 3, self.heads, self.dim)
         x = x.permute(5, 0, 1, 3, 6, 2, 4, 7)  # (3, B, rows, columns, heads, window, window, dim)
-        mixed = attend(*x.reshape(3, -1, self.window**2, self.dim).unbind(0))
+        mixed = attend(*x.reshape(3, -1, self.window**2, self.dim).chunk(3))
         mixed = mixed.reshape(-1, rows, columns, self.heads, self.window, self.window, self.dim)
         mixed = mixed.permute(0, 1, 4, 2, 5, 3, 6).reshape(
             -1, height * width, self.heads * self.dim
@@ -219,7 +219,7 @@ def around(offsets: Tensor, size: Size) -> tuple[Tensor, Tensor]:
     (height, width), (rows, columns) = size, offsets.shape[1:3]
     limits = offsets.new_tensor([height - 1, width - 1]).repeat_interleave(16)
     further = offsets.new_tensor([[0, 0, 1, 1] * 4, [0, 1, 0, 1] * 4]).flatten()
-    positions = offsets + _taps(rows, columns).to(offsets)
+    positions = offsets + offsets.new_tensor(_taps(rows, columns))
     places = positions.floor() + further
     inside = places.clamp(min=0).minimum(limits)
     # A place beyond the map is a whole step or more from the nearest one inside: weight 0.
@@ -231,13 +231,20 @@ def around(offsets: Tensor, size: Size) -> tuple[Tensor, Tensor]:
     return index.reshape(shape), (row_weights * column_weights).reshape(shape)
 
 
-def _taps(rows: int, columns: int) -> Tensor:
-    """Where the taps of a 2x2 convolution of stride 2 stand: (rows, columns, 32)."""
-    tap = torch.arange(4).repeat_interleave(4)
-    row = 2 * torch.arange(rows)[:, None, None] + tap // 2
-    column = 2 * torch.arange(columns)[:, None] + tap % 2
-    shape = (rows, columns, 16)
-    return torch.cat([row.expand(shape), column.expand(shape)], dim=-1)
+def _taps(rows: int, columns: int) -> list[list[list[int]]]:
+    """Where the taps of a 2x2 convolution of stride 2 stand, in the order of the offsets.
+
+    Numbers rather than tensors, so that the exporter writes one constant of any size.
+    """
+    row_of, column_of = ([tap // 2 for tap in range(4)], [tap % 2 for tap in range(4)])
+    return [
+        [
+            [2 * row + tap for tap in row_of for _ in range(4)]
+            + [2 * column + tap for tap in column_of for _ in range(4)]
+            for column in range(columns)
+        ]
+        for row in range(rows)
+    ]
 
 
 class DeployStage(nn.Module):
