@@ -143,5 +143,6 @@ def test_any_batch_gets_the_answers_that_each_image_gets_alone():
 
     alone = np.concatenate([run_graph(dynamic, image[None]) for image in batch])
     for count in range(1, 6):
-        assert np.array_equal(run_graph(dynamic, batch[:count]), alone[:count])
+        together = run_graph(dynamic, batch[:count])
+        assert np.abs(together - alone[:count]).max() < 1e-5  # float32 sums in another order
     assert np.abs(alone - module(torch.from_numpy(batch)).numpy()).max() < 1e-4  # float32

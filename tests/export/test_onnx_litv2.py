@@ -19,12 +19,14 @@ import golden  # noqa: E402
 import official_layouts  # noqa: E402
 
 import edgevit  # noqa: E402
+from edgevit.core.registry import get_backend  # noqa: E402
 from edgevit.export import export_classifier  # noqa: E402
-from edgevit.export.onnx import graph_from_module  # noqa: E402
+from edgevit.export.deploy import deploy  # noqa: E402
 from edgevit.models import create  # noqa: E402
 from edgevit.models.litv2 import CONFIGS, DeformableTokenMerging, HiLo  # noqa: E402
 
-BACKENDS = [name for name in ("onnxruntime", "openvino") if find_spec(name)]
+OPTIONS = {"onnxruntime": {}, "openvino": {"cache": False}}
+BACKENDS = [name for name in OPTIONS if find_spec(name)]
 LITV2 = json.loads((golden.FOLDER / "litv2.json").read_text(encoding="utf-8"))
 MODULES = {
     "module_hilo_d384_h12_ws2_a0.9_14x16": HiLo,
@@ -67,6 +69,35 @@ def test_the_file_gives_the_official_logits_on_every_runtime(name, tmp_path):
 
     batch = golden.reference_input(case["input_shape"], case["input_seed"])
     for backend in BACKENDS:
-        with edgevit.Predictor(report.path, backend=backend) as predictor:
+        with edgevit.Predictor(report.path, backend=backend, options=OPTIONS[backend]) as predictor:
             logits = [predictor.infer(image[None])["logits"][0].copy() for image in batch]
         assert np.abs(np.stack(logits) - expected_logits(name)).max() < 1e-4, backend
+
+
+def exported_alone(module, example, path):
+    torch.onnx.export(
+        module, (example,), path, dynamo=True, opset_version=20, input_names=["x"], verbose=False
+    )
+    return path
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+@pytest.mark.parametrize("form", [deploy, torch.nn.Module.eval], ids=["deploy form", "module"])
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_exported_alone_gives_the_official_numbers(name, form, tmp_path):
+    case = LITV2[name]
+    module = MODULES[name](**case["arguments"])
+    module.load_state_dict(golden.state_dict(case["state_dict"]))
+    batch = golden.reference_input(case["input_shape"], case["input_seed"])
+    batch = batch.reshape(-1, *case["size"], batch.shape[-1])
+
+    path = exported_alone(form(module), torch.from_numpy(batch), tmp_path / "module.onnx")
+
+    rows, columns = case["steps"]
+    for backend in BACKENDS:
+        session = get_backend(backend).load(path, device="cpu", options=OPTIONS[backend])
+        (output,) = session.run({"x": batch}).values()
+        tokens = output.reshape(len(batch), -1, output.shape[-1])
+        error = np.abs(tokens[:, ::rows, ::columns] - golden.arrays("litv2")[name]).max()
+        session.close()
+        assert error < 1e-4, backend

@@ -19,6 +19,8 @@ BUILDERS: dict[type[nn.Module], Callable[[Any, tuple[int, int]], nn.Module]] = {
     cas_vit.CASViTPyramid: DeployPyramid,
     litv2.LITv2: deploy_litv2.DeployClassifier,
     litv2.LITv2Pyramid: deploy_litv2.DeployPyramid,
+    litv2.HiLo: deploy_litv2.DeployLayer,
+    litv2.DeformableTokenMerging: deploy_litv2.DeployLayer,
 }
 
 

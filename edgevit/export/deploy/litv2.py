@@ -247,6 +247,22 @@ def _taps(rows: int, columns: int) -> list[list[list[int]]]:
     ]
 
 
+class DeployLayer(nn.Module):
+    """`HiLo` or `DeformableTokenMerging` on its own, on channels-last maps as there."""
+
+    def __init__(self, layer: litv2.HiLo | litv2.DeformableTokenMerging, input_size: Size) -> None:
+        super().__init__()
+        self.stride = 1 if isinstance(layer, litv2.HiLo) else 2
+        self.layer = DeployHiLo(layer) if isinstance(layer, litv2.HiLo) else DeployMerging(layer)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, H, W, C) as the module does."""
+        height, width = x.shape[1:3]
+        tokens = self.layer(x.flatten(1, 2), (height, width))
+        size = (height // self.stride, width // self.stride)
+        return tokens.reshape(-1, *size, tokens.shape[-1])
+
+
 class DeployStage(nn.Module):
     """Blocks at one resolution."""
 
