@@ -3,7 +3,8 @@
 Between layers stand tokens (B, N, C), which LayerNormalization takes as they are. Every product
 beside a convolution is a 1x1 convolution of a map (B, C, H, W). The permutation between tokens and
 map moves no values in a runtime that keeps channels last, and is part of the entry into the layout
-of one that blocks channels: so nothing of 4C channels is ever transposed.
+of one that blocks channels: so nothing of 4C channels is ever transposed. The permutation has four
+axes and a reshape on the tokens' side: of the equivalent forms only this one is free everywhere.
 
 Batch normalisations, the scale of attention, the affine part of the normalisation before an MLP and
 the order of the offsets are in the weights.
@@ -47,6 +48,15 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     return (query @ key.transpose(-2, -1)).softmax(dim=-1) @ value
 
 
+def attend_in_heads(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
+    """`attend` on tokens (B, N, heads*D), (B, M, heads*D) and (B, M, heads*D)."""
+    query, key, value = (
+        x.reshape(-1, x.shape[1], heads, x.shape[2] // heads).transpose(1, 2)
+        for x in (query, key, value)
+    )
+    return attend(query, key, value).transpose(1, 2).flatten(2)  # (B, N, heads*D)
+
+
 class DeployMLP(nn.Module):
     """Normalisation and `MLP` of a block, as convolutions."""
 
@@ -63,55 +73,69 @@ class DeployMLP(nn.Module):
 
 
 class HighFrequencies(nn.Module):
-    """Attention inside each window, on a map."""
+    """Attention inside each window, on tokens."""
 
     def __init__(self, attention: litv2.HiLo) -> None:
         super().__init__()
         self.window, self.heads = attention.window, attention.high_heads
-        self.dim = attention.h_proj.in_features // self.heads
-        qkv = scale_outputs(attention.h_qkv, attention.h_proj.in_features, self.dim**-0.5)
-        self.qkv, self.proj = pointwise_from(qkv), pointwise_from(attention.h_proj)
+        out_dim = attention.h_proj.in_features
+        self.dim = out_dim // self.heads
+        self.qkv = scale_outputs(attention.h_qkv, out_dim, self.dim**-0.5)
+        self.proj = attention.h_proj
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, C, H, W) to (B, C', H, W); height and width are multiples of the window."""
-        height, width = x.shape[2:]
-        rows, columns = height // self.window, width // self.window
+    def forward(self, tokens: Tensor, size: Size) -> Tensor:
+        """Map (B, H*W, C) to (B, H*W, C'); height and width are multiples of the window."""
+        rows, columns = (side // self.window for side in size)
         windows = (-1, rows, self.window, columns, self.window)
-        x = self.qkv(x).permute(0, 2, 3, 1).reshape(*windows, 3, self.heads, self.dim)
+        x = self.qkv(tokens).reshape(*windows, 3, self.heads, self.dim)
         x = x.permute(5, 0, 1, 3, 6, 2, 4, 7)  # (3, B, rows, columns, heads, window, window, dim)
         mixed = attend(*x.reshape(3, -1, self.window**2, self.dim).chunk(3))
         mixed = mixed.reshape(-1, rows, columns, self.heads, self.window, self.window, self.dim)
-        mixed = mixed.permute(0, 1, 4, 2, 5, 3, 6).reshape(
-            -1, height * width, self.heads * self.dim
-        )
-        return self.proj(to_map(mixed, (height, width)))
+        mixed = mixed.permute(0, 1, 4, 2, 5, 3, 6)  # (B, rows, window, columns, window, heads, dim)
+        return self.proj(mixed.reshape(-1, tokens.shape[1], self.heads * self.dim))
 
 
 class LowFrequencies(nn.Module):
-    """Attention of every token to the windows' averages, on a map."""
+    """Attention of every token to the windows' averages, on tokens.
+
+    Only the averages are a map: a depthwise convolution, whose layout is that of the 1x1
+    convolutions to keys and values. Linear layers take the tokens as they are.
+    """
+
+    def __init__(self, attention: litv2.HiLo) -> None:
+        super().__init__()
+        self.heads, self.proj = attention.low_heads, attention.l_proj
+        out_dim, in_dim = attention.l_q.weight.shape
+        self.query = scale_outputs(attention.l_q, out_dim, (out_dim // self.heads) ** -0.5)
+        window, dtype = attention.window, attention.l_q.weight.dtype
+        weight = torch.full((in_dim, 1, window, window), window**-2, dtype=dtype)
+        self.average = conv_from(weight, None, groups=in_dim, stride=window)
+        self.key, self.value = _halves(pointwise_from(attention.l_kv))
+
+    def forward(self, tokens: Tensor, size: Size) -> Tensor:
+        """Map (B, H*W, C) to (B, H*W, C'); height and width are multiples of the window."""
+        averages = self.average(to_map(tokens, size))
+        key, value = to_tokens(self.key(averages)), to_tokens(self.value(averages))
+        return self.proj(attend_in_heads(self.query(tokens), key, value, self.heads))
+
+
+class FullAttention(nn.Module):
+    """`HiLo` with windows of one token: attention of all to all, as convolutions."""
 
     def __init__(self, attention: litv2.HiLo) -> None:
         super().__init__()
         self.heads = attention.low_heads
-        out_dim, in_dim = attention.l_q.weight.shape
-        self.dim = out_dim // self.heads
-        self.query = pointwise_from(scale_outputs(attention.l_q, out_dim, self.dim**-0.5))
+        dim = attention.l_q.out_features
+        self.query = pointwise_from(scale_outputs(attention.l_q, dim, (dim // self.heads) ** -0.5))
         self.key, self.value = _halves(pointwise_from(attention.l_kv))
         self.proj = pointwise_from(attention.l_proj)
-        self.average = _averages(in_dim, attention.window).to(attention.l_q.weight.dtype)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, C, H, W) to (B, C', H, W); height and width are multiples of the window."""
-        size = (x.shape[2], x.shape[3])
-        averages = self.average(x)
-        maps = (self.query(x), self.key(averages), self.value(averages))
-        mixed = attend(*map(self._heads, maps)).transpose(1, 2)  # (B, H*W, heads, dim)
-        return self.proj(to_map(mixed.reshape(-1, size[0] * size[1], self.heads * self.dim), size))
-
-    def _heads(self, x: Tensor) -> Tensor:
-        """Map (B, heads*dim, H, W) to (B, heads, H*W, dim)."""
-        count = x.shape[2] * x.shape[3]
-        return to_tokens(x).reshape(-1, count, self.heads, self.dim).transpose(1, 2)
+    def forward(self, tokens: Tensor, size: Size) -> Tensor:
+        """Keep the shape (B, H*W, C)."""
+        x = to_map(tokens, size)
+        query, key, value = (to_tokens(conv(x)) for conv in (self.query, self.key, self.value))
+        mixed = attend_in_heads(query, key, value, self.heads)
+        return to_tokens(self.proj(to_map(mixed, size)))
 
 
 def _halves(conv: nn.Conv2d) -> tuple[nn.Conv2d, nn.Conv2d]:
@@ -122,38 +146,36 @@ def _halves(conv: nn.Conv2d) -> tuple[nn.Conv2d, nn.Conv2d]:
     return first, second
 
 
-def _averages(dim: int, window: int) -> nn.Module:
-    """Averages over windows, as a convolution: that keeps the layout of its neighbours."""
-    if window == 1:
-        return nn.Identity()
-    weight = torch.full((dim, 1, window, window), window**-2.0)
-    return conv_from(weight, None, groups=dim, stride=window)
-
-
 class DeployHiLo(nn.Module):
     """`HiLo` on tokens."""
 
     def __init__(self, attention: litv2.HiLo) -> None:
         super().__init__()
         self.window = attention.window
-        self.groups = nn.ModuleList()
+        groups: list[nn.Module] = []
         if attention.high_heads > 0:
-            self.groups.append(HighFrequencies(attention))
+            groups.append(HighFrequencies(attention))
         if attention.low_heads > 0:
-            self.groups.append(LowFrequencies(attention))
+            kind = FullAttention if self.window == 1 else LowFrequencies
+            groups.append(kind(attention))
+        self.groups = nn.ModuleList(groups)
 
     def forward(self, tokens: Tensor, size: Size) -> Tensor:
         """Keep the shape (B, H*W, C)."""
         height, width = size
         right, bottom = -width % self.window, -height % self.window
-        x = to_map(tokens, size)
-        if right > 0 or bottom > 0:
-            x = functional.pad(x, (0, right, 0, bottom))
-        outputs = [group(x) for group in self.groups]
-        mixed = torch.cat(outputs, dim=1) if len(outputs) > 1 else outputs[0]
-        if right > 0 or bottom > 0:
-            mixed = mixed[:, :, :height, :width]
-        return to_tokens(mixed)
+        if right == 0 and bottom == 0:
+            return self.mixed(tokens, size)
+        x = tokens.reshape(-1, *size, tokens.shape[-1])
+        x = functional.pad(x, (0, 0, 0, right, 0, bottom))
+        padded = (height + bottom, width + right)
+        x = self.mixed(x.flatten(1, 2), padded).reshape(-1, *padded, x.shape[-1])
+        return x[:, :height, :width].flatten(1, 2)
+
+    def mixed(self, tokens: Tensor, size: Size) -> Tensor:
+        """Keep the shape (B, H*W, C); height and width are multiples of the window."""
+        outputs = [group(tokens, size) for group in self.groups]
+        return torch.cat(outputs, dim=-1) if len(outputs) > 1 else outputs[0]
 
 
 class DeployBlock(nn.Module):
