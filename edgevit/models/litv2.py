@@ -434,6 +434,22 @@ def check_size(height: int, width: int, step: int) -> None:
     )
 
 
+def fill_patches(x: Tensor) -> Tensor:
+    """Pad images (B, 3, H, W) with zeros, right and below, to whole patches.
+
+    Raises:
+        ModelError: if a side is below 29 pixels, which leaves no token in the last stage.
+    """
+    height, width = x.shape[-2:]
+    smallest = 7 * PATCH + 1  # pads to 8 patches, which three merges halve to one token
+    if min(height, width) < smallest:
+        raise ModelError(
+            f"LITv2Pyramid takes sides of {smallest} pixels or more, not {height}x{width}; "
+            f"nearest: {max(height, smallest)}x{max(width, smallest)}"
+        )
+    return functional.pad(x, (0, -width % PATCH, 0, -height % PATCH))
+
+
 class LITv2(LITv2Backbone):
     """Classifier: a linear head on the mean of the normalised tokens."""
 
@@ -482,14 +498,7 @@ class LITv2Pyramid(LITv2Backbone):
         Raises:
             ModelError: if a side is below 29 pixels, which leaves no token in the last stage.
         """
-        height, width = x.shape[-2:]
-        smallest = 7 * PATCH + 1  # pads to 8 patches, which three merges halve to one token
-        if min(height, width) < smallest:
-            raise ModelError(
-                f"LITv2Pyramid takes sides of {smallest} pixels or more, not {height}x{width}; "
-                f"nearest: {max(height, smallest)}x{max(width, smallest)}"
-            )
-        x = functional.pad(x, (0, -width % PATCH, 0, -height % PATCH))
+        x = fill_patches(x)
         norms = (self.norm0, self.norm1, self.norm2, self.norm3)
         features = zip(norms, self.stages(x), strict=True)
         return [norm(feature).permute(0, 3, 1, 2) for norm, feature in features]

@@ -55,6 +55,14 @@ def without_affine(norm: nn.LayerNorm) -> nn.LayerNorm:
     return nn.LayerNorm(norm.normalized_shape, norm.eps, elementwise_affine=False)
 
 
+def scale_outputs(linear: nn.Linear, count: int, scale: float) -> nn.Linear:
+    """A linear layer whose first `count` outputs are multiplied by `scale`."""
+    factors = linear.weight.new_ones(linear.out_features, dtype=torch.float64)
+    factors[:count] = scale
+    bias = None if linear.bias is None else linear.bias.double() * factors
+    return linear_from(linear.weight.double() * factors[:, None], bias, linear.weight.dtype)
+
+
 def scale_and_shift(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
     """What `norm` multiplies by and adds in eval mode: float64 (C,) both."""
     assert norm.running_mean is not None
@@ -92,6 +100,11 @@ def linear_from(weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> nn.L
     if bias is not None:
         linear.register_parameter("bias", parameter_from(bias, dtype))
     return linear
+
+
+def pointwise_from(linear: nn.Linear) -> nn.Conv2d:
+    """The linear layer as a 1x1 convolution of a map (B, C, H, W)."""
+    return conv_from(linear.weight[:, :, None, None], linear.bias)
 
 
 def parameter_from(values: Tensor, dtype: torch.dtype) -> nn.Parameter:
