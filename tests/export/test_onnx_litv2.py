@@ -32,6 +32,7 @@ LITV2 = json.loads((golden.FOLDER / "litv2.json").read_text(encoding="utf-8"))
 LARGE_OR_ALIKE = [
     *("litv2_m", "litv2_b", "litv2_b_384"),
     *("litv2_s_alpha0.2", "litv2_s_alpha0.4", "litv2_s_alpha0.5", "litv2_s_alpha0.7"),
+    "litv2_s_alpha1.0",
 ]
 MODULES = {
     "module_hilo_d384_h12_ws2_a0.9_14x16": HiLo,
@@ -67,7 +68,6 @@ def expected_logits(name):
     [
         "litv2_s",
         "litv2_s_alpha0.0",
-        "litv2_s_alpha1.0",
         *(pytest.param(name, marks=pytest.mark.slow) for name in LARGE_OR_ALIKE),
     ],
 )
