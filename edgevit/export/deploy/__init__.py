@@ -9,21 +9,21 @@ from typing import Any
 import torch
 from torch import nn
 
-from edgevit.export.deploy import cas_vit as deploy_cas_vit
-from edgevit.export.deploy import lightvit as deploy_lightvit
-from edgevit.export.deploy import litv2 as deploy_litv2
-from edgevit.models import cas_vit, lightvit, litv2
+from edgevit.export.deploy import cas_vit, lightvit, litv2
+from edgevit.models.cas_vit import CASViT, CASViTPyramid
+from edgevit.models.lightvit import LightViT, LightViTPyramid
+from edgevit.models.litv2 import DeformableTokenMerging, HiLo, LITv2, LITv2Pyramid
 
 # Builders take the module, which is theirs to use up, and the input size.
 BUILDERS: dict[type[nn.Module], Callable[[Any, tuple[int, int]], nn.Module]] = {
-    cas_vit.CASViT: deploy_cas_vit.DeployClassifier,
-    cas_vit.CASViTPyramid: deploy_cas_vit.DeployPyramid,
-    lightvit.LightViT: deploy_lightvit.DeployClassifier,
-    lightvit.LightViTPyramid: deploy_lightvit.DeployPyramid,
-    litv2.LITv2: deploy_litv2.DeployClassifier,
-    litv2.LITv2Pyramid: deploy_litv2.DeployPyramid,
-    litv2.HiLo: deploy_litv2.DeployLayer,
-    litv2.DeformableTokenMerging: deploy_litv2.DeployLayer,
+    CASViT: cas_vit.DeployClassifier,
+    CASViTPyramid: cas_vit.DeployPyramid,
+    LightViT: lightvit.DeployClassifier,
+    LightViTPyramid: lightvit.DeployPyramid,
+    LITv2: litv2.DeployClassifier,
+    LITv2Pyramid: litv2.DeployPyramid,
+    HiLo: litv2.DeployLayer,
+    DeformableTokenMerging: litv2.DeployLayer,
 }
 
 
