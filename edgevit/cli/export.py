@@ -64,7 +64,7 @@ def export(
     _require_exporter()
     from edgevit.export import export_classifier
 
-    with Console(stderr=True).status(f"exporting {name}"):
+    with Console(stderr=True).status(f"exporting {name}") as status:
         report = export_classifier(
             name,
             output,
@@ -77,6 +77,7 @@ def export(
             class_names=class_names,
             precision=precision,
             dynamic_batch=dynamic_batch,
+            progress=lambda step: status.update(f"exporting {name}: {step}"),
         )
     for note in report.notes:
         click.echo(f"note: {note}")

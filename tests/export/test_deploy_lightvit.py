@@ -21,7 +21,8 @@ from edgevit import models  # noqa: E402
 from edgevit.errors import ModelError  # noqa: E402
 from edgevit.export import export_classifier  # noqa: E402
 from edgevit.export.deploy import deploy  # noqa: E402
-from edgevit.export.onnx import graph_from_module, run_graph  # noqa: E402
+from edgevit.export.onnx import graph_from_module  # noqa: E402
+from edgevit.export.verify import load_graph  # noqa: E402
 from edgevit.models.lightvit import (  # noqa: E402
     MLP,
     LightViT,
@@ -123,7 +124,7 @@ def test_graph_of_one_image_is_lean(classifier):
     )
     assert len(operators(graph)) < 260  # three blocks, two merges
     batch = images(1, 3, 224, 224, dtype=torch.float32)
-    assert np.abs(run_graph(graph, batch.numpy()) - classifier(batch).numpy()).max() < 1e-4
+    assert np.abs(load_graph(graph)(batch.numpy()) - classifier(batch).numpy()).max() < 1e-4
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

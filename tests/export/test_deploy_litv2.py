@@ -18,7 +18,8 @@ from torch import nn  # noqa: E402
 from edgevit import models  # noqa: E402
 from edgevit.errors import ModelError  # noqa: E402
 from edgevit.export.deploy import deploy  # noqa: E402
-from edgevit.export.onnx import graph_from_module, run_graph  # noqa: E402
+from edgevit.export.onnx import graph_from_module  # noqa: E402
+from edgevit.export.verify import load_graph  # noqa: E402
 from edgevit.models.litv2 import CONFIGS, LITv2, LITv2Config, LITv2Pyramid  # noqa: E402
 
 TOLERANCE = 1e-9  # of outputs around 1, in float64
@@ -139,10 +140,10 @@ def test_any_batch_gets_the_answers_that_each_image_gets_alone():
     module = filled(LITv2(SHALLOW, num_classes=10))
     batch = images(5, 3, *size, dtype=torch.float32).numpy()
 
-    dynamic = graph_from_module(deploy(module, size), size, dynamic_batch=True)
+    run = load_graph(graph_from_module(deploy(module, size), size, dynamic_batch=True))
 
-    alone = np.concatenate([run_graph(dynamic, image[None]) for image in batch])
+    alone = np.concatenate([run(image[None]) for image in batch])
     for count in range(1, 6):
-        together = run_graph(dynamic, batch[:count])
-        assert np.abs(together - alone[:count]).max() < 1e-5  # float32 sums in another order
+        # float32 sums, in another order
+        assert np.abs(run(batch[:count]) - alone[:count]).max() < 1e-5
     assert np.abs(alone - module(torch.from_numpy(batch)).numpy()).max() < 1e-4  # float32
