@@ -168,6 +168,7 @@ def test_stochastic_depth_drops_whole_branches_in_training_only():
     assert not torch.allclose(block.eval()(x, (7, 7))[0], x, atol=1e-2)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_the_classifier_exports_as_it_stands():
     pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
