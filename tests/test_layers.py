@@ -114,10 +114,12 @@ def test_the_public_names_are_these():
 
     assert sorted(edgevit.__all__) == [
         "Classification",
+        "Detections",
         "Geometry",
         "InputSpec",
         "ModelSpec",
         "Predictor",
+        "Segmentation",
         "draw",
     ]
     assert set(edgevit.__all__) <= set(dir(edgevit))

@@ -106,5 +106,5 @@ def test_a_wrong_segmentation_head_is_refused(data, message):
 
 
 def test_a_map_head_of_another_kind_is_refused():
-    with pytest.raises(SpecError, match="head.kind must be one of logits, classes"):
+    with pytest.raises(SpecError, match=r"head\.kind must be one of logits, classes"):
         MapHead("probabilities", 4)
