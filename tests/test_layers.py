@@ -18,6 +18,7 @@ LAYERS = {
     "backend": {"core"},
     "zoo": {"core"},
     "draw": {"core"},
+    "adapters": {"core"},
     "testing": {"core", "backend", "errors", "testing"},
     "predictor": {"core", "zoo"},
     "benchmark": {"core", "predictor"},
