@@ -223,10 +223,9 @@ def _greedy(clashes: NDArray[np.bool_]) -> NDArray[np.bool_]:
     Args:
         clashes: bool (N, N), upper triangle: [better, worse].
     """
-    weights = clashes.astype(np.float32)  # their product goes through BLAS
-    stays = np.ones(len(clashes), bool)
+    stays: NDArray[np.bool_] = np.ones(len(clashes), bool)
     while True:
-        again = (stays.astype(np.float32) @ weights) == 0
+        again = np.logical_not(clashes[stays].any(axis=0))
         if np.array_equal(again, stays):
             return stays
         stays = again

@@ -7,14 +7,16 @@ Interpolation is separable, so it is two small matrix products, exact to roundin
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 from numpy.typing import NDArray
 
 from edgevit.core.rle import RLE
 
 Size = tuple[int, int]
+
+# Multiplications in one product. BLAS spreads larger ones over threads, and waits for them longer
+# than it computes wherever the processors are busy, as they are right after an inference.
+SMALL_PRODUCT = 1 << 18
 
 
 def masks_as_bool(
@@ -35,9 +37,10 @@ def masks_as_bool(
         mmdet `_do_paste_mask`, for the pixels whose centre lies in the box.
     """
     pasted = np.zeros((len(masks), *size), bool)
-    for whole, (top, left, columns) in zip(pasted, _pasted(masks, boxes, size), strict=True):
+    for whole, mask, box in zip(pasted, masks, boxes, strict=True):
+        top, left, columns = _cover(mask, box, size, threshold)
         width, height = columns.shape
-        whole[top : top + height, left : left + width] = np.greater_equal(columns.T, threshold)
+        whole[top : top + height - 1, left : left + width] = columns[:, :-1].T
     return pasted
 
 
@@ -49,19 +52,30 @@ def masks_as_rle(
     Takes what `masks_as_bool` takes and encodes exactly what it gives.
     """
     return tuple(
-        _encode(columns, top, left, size, threshold)
-        for top, left, columns in _pasted(masks, boxes, size)
+        _encode(*_cover(mask, box, size, threshold), size)
+        for mask, box in zip(masks, boxes, strict=True)
     )
 
 
-def _pasted(
-    masks: NDArray[np.float32], boxes: NDArray[np.float32], size: Size
-) -> Iterator[tuple[int, int, NDArray[np.float32]]]:
-    """Yield for each mask (top, left, values by column): the part that lies in the image."""
-    for mask, (x0, y0, x1, y1) in zip(masks, boxes.tolist(), strict=True):
-        top, rows = _interpolation(y0, y1, mask.shape[0], size[0])
-        left, columns = _interpolation(x0, x1, mask.shape[1], size[1])
-        yield top, left, columns @ mask.T @ rows.T
+def _cover(
+    mask: NDArray[np.float32], box: NDArray[np.float32], size: Size, threshold: float
+) -> tuple[int, int, NDArray[np.bool_]]:
+    """The object's pixels where a box lies in the image.
+
+    Returns:
+        The first row and the first column, and bool (columns, rows + 1): the last of each column is
+        False.
+    """
+    x0, y0, x1, y1 = box.tolist()
+    top, rows = _interpolation(y0, y1, mask.shape[0], size[0])
+    left, columns = _interpolation(x0, x1, mask.shape[1], size[1])
+    covered = np.zeros((len(columns), len(rows) + 1), bool)
+    step = max(1, min(len(columns), SMALL_PRODUCT // max(1, rows.size, mask.size)))
+    blocks = np.zeros((-(-len(columns) // step), step, mask.shape[1]), np.float32)
+    blocks.reshape(-1, mask.shape[1])[: len(columns)] = columns
+    values = (blocks @ mask.T @ rows.T).reshape(len(blocks) * step, len(rows))[: len(columns)]
+    np.greater_equal(values, threshold, out=covered[:, :-1])
+    return top, left, covered
 
 
 def _interpolation(
@@ -82,15 +96,15 @@ def _interpolation(
     return first, np.maximum(distances, 0, out=distances)
 
 
-def _encode(columns: NDArray[np.float32], top: int, left: int, size: Size, threshold: float) -> RLE:
-    width, height = columns.shape
-    # A pixel of background before all and after each column makes every run end in its column.
-    padded = np.zeros(1 + width * (height + 1), bool)
-    inside = padded[1:].reshape(width, height + 1)[:, :height]
-    np.greater_equal(columns, threshold, out=inside)
-    column, row = np.divmod(np.flatnonzero(padded[1:] != padded[:-1]), height + 1)
+def _encode(top: int, left: int, covered: NDArray[np.bool_], size: Size) -> RLE:
+    """Encode what `_cover` answers; the False after each column ends every run in its column."""
+    flat = covered.reshape(-1)
+    changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    if flat[:1].any():
+        changes = np.concatenate([[0], changes])
+    column, row = np.divmod(changes, covered.shape[1])
     edges = (left + column) * size[0] + top + row
-    if height == size[0]:  # where a column's end is the next one's start
+    if covered.shape[1] == size[0] + 1:  # where a column's end is the next one's start
         is_seam = edges[1:-1:2] == edges[2::2]
         edges = np.delete(edges, np.flatnonzero(np.repeat(is_seam, 2)) + 1)
     return RLE.from_edges(edges, size)
