@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from edgevit.core.geometry import Geometry as Geometry
     from edgevit.core.results import Classification as Classification
+    from edgevit.core.results import Detections as Detections
+    from edgevit.core.results import Segmentation as Segmentation
     from edgevit.core.spec import InputSpec as InputSpec
     from edgevit.core.spec import ModelSpec as ModelSpec
     from edgevit.draw import draw as draw
@@ -27,14 +29,25 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Classification": "edgevit.core.results",
+    "Detections": "edgevit.core.results",
     "Geometry": "edgevit.core.geometry",
     "InputSpec": "edgevit.core.spec",
     "ModelSpec": "edgevit.core.spec",
     "Predictor": "edgevit.predictor",
+    "Segmentation": "edgevit.core.results",
     "draw": "edgevit.draw",
 }
 
-__all__ = ["Classification", "Geometry", "InputSpec", "ModelSpec", "Predictor", "draw"]
+__all__ = [
+    "Classification",
+    "Detections",
+    "Geometry",
+    "InputSpec",
+    "ModelSpec",
+    "Predictor",
+    "Segmentation",
+    "draw",
+]
 
 
 def __getattr__(name: str) -> Any:  # any public name

@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from importlib import import_module
 from pathlib import Path
 from threading import Lock
 from time import perf_counter
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgevit.core.backend import AnyArray, Session, check_feeds, resolve_device
-from edgevit.core.classify import classification_from_logits
-from edgevit.core.errors import InputError, ModelError, SpecError
+from edgevit.core.errors import ModelError, SpecError
 from edgevit.core.geometry import Geometry
+from edgevit.core.heads import parse_head
 from edgevit.core.onnx_file import read_metadata
 from edgevit.core.preprocess import Preprocessor
 from edgevit.core.registry import choose_backend
-from edgevit.core.results import Classification
+from edgevit.core.results import Classification, Detections, Result, Segmentation
 from edgevit.core.signature import check_signature
 from edgevit.core.spec import METADATA_KEY, ModelSpec
 from edgevit.zoo import find_model
 
 if TYPE_CHECKING:
     from edgevit.core.image import ImageSource
+
+# Task -> module of edgevit.core, imported when needed, and its function that reads the outputs.
+READERS = {
+    "classify": ("classify", "classification_from_outputs"),
+    "detect": ("detect", "detections_from_outputs"),
+    "segment": ("segment", "segmentation_from_outputs"),
+}
 
 POOL_SIZE = 4  # batch buffers kept for reuse; more threads than that allocate their own
 
@@ -77,13 +85,16 @@ class Predictor:
         """
         self.path = find_model(model)
         self.spec = _spec_of(self.path, spec)
+        self._head = parse_head(self.spec.task, self.spec.head)
+        module, reader = READERS[self.spec.task]
+        self._read = getattr(import_module(f"edgevit.core.{module}"), reader)
         self._preprocessor = Preprocessor(self.spec.input, mode=preprocess, color=color)
         self.backend, runtime = choose_backend(backend, device)
         self.device = resolve_device(runtime, self.backend, device)
         merged = {**(options or {}), **({} if threads is None else {"threads": threads})}
         self.session: Session = runtime.load(self.path, device=self.device, options=merged)
         try:
-            self._input, self._output = check_signature(self.session, self.spec)
+            self._signature = check_signature(self.session, self.spec, self._head)
         except SpecError:
             self.session.close()
             raise
@@ -102,32 +113,71 @@ class Predictor:
             The best classes with softmax scores and timings.
 
         Raises:
+            ModelError: if the model is for another task.
             InputError: if the image cannot be used.
             InferenceError: if the runtime fails or the Predictor is closed.
         """
-        return self._predict(image, top_k=top_k)
+        result: Classification = self._answer("classify", image, top_k=top_k)
+        return result
 
-    def detect(self, image: ImageSource) -> NoReturn:
-        """Find objects; models of this task are not supported yet.
+    def detect(
+        self,
+        image: ImageSource,
+        score_threshold: float | None = None,
+        max_detections: int | None = None,
+        *,
+        class_names: Collection[str] | None = None,
+        masks: str | None = None,
+    ) -> Detections:
+        """Find objects.
+
+        Args:
+            image: what `classify` takes.
+            score_threshold: 0-1, a detection's score is greater; None for the model's.
+            max_detections: how many to answer at most; None for the model's.
+            class_names: the classes that are wanted; None for all.
+            masks: `bool` or `rle` for masks in that form, of a model that has them; None for none.
+
+        Returns:
+            Boxes in source pixels with scores and classes, best first, and timings.
 
         Raises:
-            ModelError: naming the method that the model's task fits.
+            ModelError: if the model is for another task.
+            InputError: if the image or a parameter cannot be used.
+            InferenceError: if the runtime fails or the Predictor is closed.
         """
-        raise self._wrong_task("detect")
+        result: Detections = self._answer(
+            "detect",
+            image,
+            score_threshold=score_threshold,
+            max_detections=max_detections,
+            class_names=class_names,
+            masks=masks,
+        )
+        return result
 
-    def segment(self, image: ImageSource) -> NoReturn:
-        """Label pixels; models of this task are not supported yet.
+    def segment(self, image: ImageSource) -> Segmentation:
+        """Label every pixel.
+
+        Args:
+            image: what `classify` takes.
+
+        Returns:
+            The class of each source pixel, and timings.
 
         Raises:
-            ModelError: naming the method that the model's task fits.
+            ModelError: if the model is for another task.
+            InputError: if the image cannot be used.
+            InferenceError: if the runtime fails or the Predictor is closed.
         """
-        raise self._wrong_task("segment")
+        result: Segmentation = self._answer("segment", image)
+        return result
 
-    def __call__(self, image: ImageSource) -> Classification:
-        """Answer an image by the model's task."""
+    def __call__(self, image: ImageSource) -> Any:  # a Result; which one is the model's task's
+        """Answer an image by the model's task: Classification, Detections or Segmentation."""
         return self._predict(image)
 
-    def map(self, images: Iterable[ImageSource], *, workers: int = 2) -> Iterator[Classification]:
+    def map(self, images: Iterable[ImageSource], *, workers: int = 2) -> Iterator[Any]:
         """Answer many images in order, while decoding and preprocessing the next ones.
 
         Images are taken from the iterable only a few ahead, so an endless stream is fine. One
@@ -138,7 +188,7 @@ class Predictor:
             workers: threads that work ahead.
 
         Returns:
-            An iterator of results; closing it drops the work ahead.
+            An iterator of what `__call__` answers; closing it drops the work ahead.
         """
         from edgevit.core.ordered_map import OrderedMap  # threads cost every start, used by few
 
@@ -173,7 +223,7 @@ class Predictor:
             InputError: if dtype or shape do not fit the graph.
             InferenceError: if the runtime fails or the Predictor is closed.
         """
-        feeds = check_feeds(self.session.inputs, {self._input: batch})
+        feeds = check_feeds(self.session.inputs, {self._signature.input: batch})
         with self._lock:
             outputs = self.session.run(feeds)
             return {name: np.array(output) for name, output in outputs.items()}
@@ -185,13 +235,13 @@ class Predictor:
 
     def postprocess(
         self, outputs: Mapping[str, AnyArray], geometry: Geometry, **parameters: Any
-    ) -> Classification:
+    ) -> Any:  # a Result; which one is the model's task's
         """Read the outputs of one image.
 
         Args:
             outputs: what `infer` answered for a batch of one.
             geometry: what `preprocess` answered for it.
-            parameters: the task's own, such as `top_k`.
+            parameters: the task's own, such as `top_k` or `score_threshold`.
 
         Returns:
             The result, without timings.
@@ -199,15 +249,9 @@ class Predictor:
         Raises:
             InputError: if the outputs are not this model's for one image.
         """
-        logits = outputs.get(self._output)
-        expected = (1, len(self.spec.class_names))
-        if logits is None or logits.shape != expected:
-            given = {name: output.shape for name, output in outputs.items()}
-            raise InputError(
-                f"postprocess takes the outputs of one image, {self._output!r} {expected}, "
-                f"but was given {given}; slice a larger batch with outputs[i:i + 1]"
-            )
-        return classification_from_logits(logits[0], self.spec, **parameters)
+        own = self._signature.outputs_of(outputs)
+        result: Result = self._read(own, geometry, self.spec, self._head, **parameters)
+        return result
 
     def close(self) -> None:
         """Release the model; later predictions raise InferenceError. Closing twice is allowed."""
@@ -228,14 +272,22 @@ class Predictor:
     def __repr__(self) -> str:
         return f"<Predictor {self.spec.name} on {self.backend} {self.device}>"
 
-    def _predict(self, image: ImageSource, **parameters: Any) -> Classification:
+    def _answer(self, task: str, image: ImageSource, **parameters: Any) -> Any:
+        if task != self.spec.task:
+            raise ModelError(
+                f"{self.spec.name!r} is a model for {self.spec.task}, not for {task}; "
+                f"call predictor.{self.spec.task}(image)"
+            )
+        return self._predict(image, **parameters)
+
+    def _predict(self, image: ImageSource, **parameters: Any) -> Any:
         started = perf_counter()
         batch = self._take_buffer()
         try:
             geometry = self._preprocessor(image, batch[0])
             preprocessed = perf_counter()
             with self._lock:
-                outputs = self.session.run({self._input: batch})
+                outputs = self.session.run({self._signature.input: batch})
                 inferred = perf_counter()
                 result = self.postprocess(outputs, geometry, **parameters)
         finally:
@@ -254,12 +306,6 @@ class Predictor:
 
     def _new_buffer(self) -> NDArray[np.float32]:
         return np.empty((1, 3, *self.spec.input.size), np.float32)
-
-    def _wrong_task(self, task: str) -> ModelError:
-        return ModelError(
-            f"{self.spec.name!r} is a model for {self.spec.task}, not for {task}; "
-            f"call predictor.{self.spec.task}(image)"
-        )
 
 
 def _spec_of(path: Path, spec: ModelSpec | str | os.PathLike[str] | None) -> ModelSpec:

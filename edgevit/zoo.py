@@ -14,7 +14,8 @@ from typing import Any
 
 from edgevit.core.cache import cache_dir
 from edgevit.core.errors import ModelNotFoundError, SpecError, ZooError, suggestion
-from edgevit.core.spec import InputSpec, parse_record, strict_record
+from edgevit.core.spec import InputSpec
+from edgevit.core.strict import parse_record, strict_record
 
 PACKAGE = Path(__file__).parent
 ASSETS = PACKAGE / "assets"

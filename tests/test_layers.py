@@ -18,6 +18,7 @@ LAYERS = {
     "backend": {"core"},
     "zoo": {"core"},
     "draw": {"core"},
+    "adapters": {"core"},
     "testing": {"core", "backend", "errors", "testing"},
     "predictor": {"core", "zoo"},
     "benchmark": {"core", "predictor"},
@@ -114,10 +115,12 @@ def test_the_public_names_are_these():
 
     assert sorted(edgevit.__all__) == [
         "Classification",
+        "Detections",
         "Geometry",
         "InputSpec",
         "ModelSpec",
         "Predictor",
+        "Segmentation",
         "draw",
     ]
     assert set(edgevit.__all__) <= set(dir(edgevit))

@@ -20,6 +20,7 @@ ARGUMENTS = {
     "bench_export.py": ["--variants", "cas_vit_xs", "--input-size", "64", "--runs", "2"],
     "bench_memory.py": ["--predictions", "40"],
     "bench_overhead.py": ["--runs", "2"],
+    "bench_postprocess.py": ["--rounds", "1"],
     "bench_resample.py": ["--rounds", "2"],
     "bench_start.py": ["--runs", "1"],
 }

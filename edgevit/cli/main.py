@@ -17,8 +17,10 @@ from edgevit.core.errors import EdgeVitError
 COMMANDS = {
     "bench": "Measure a model: stages, overhead, throughput, first answer, memory.",
     "classify": "Name what pictures show.",
+    "detect": "Find objects in pictures.",
     "doctor": "Show what this machine has; with a MODEL, prove that it computes right here.",
     "export": "Turn a checkpoint into one self-describing ONNX file.",
+    "segment": "Label every pixel of pictures.",
     "zoo": "List and show the known models.",
 }
 

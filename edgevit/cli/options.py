@@ -21,6 +21,18 @@ def runtime_options(command: Command) -> Command:
     return command
 
 
+def picture_options(command: Command) -> Command:
+    """Add IMAGE..., --backend, --device, --threads, --preprocess and --json."""
+    for option in (
+        click.option("--json", "as_json", is_flag=True, help="One JSON document for each picture."),
+        click.option("--preprocess", type=click.Choice(["exact", "fast"]), help="Resampling."),
+        runtime_options,
+        click.argument("images", nargs=-1, required=True, metavar="IMAGE..."),
+    ):
+        command = option(command)
+    return command
+
+
 def parse_size(
     context: click.Context, parameter: click.Parameter, value: str | None
 ) -> tuple[int, int] | None:

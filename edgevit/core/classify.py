@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgevit.core.backend import AnyArray
 from edgevit.core.errors import InferenceError, InputError
+from edgevit.core.geometry import Geometry
+from edgevit.core.heads import ClassHead
 from edgevit.core.results import Classification
 from edgevit.core.spec import ModelSpec
+
+
+def classification_from_outputs(
+    outputs: Mapping[str, AnyArray],
+    geometry: Geometry,
+    spec: ModelSpec,
+    head: ClassHead,
+    *,
+    top_k: int = 5,
+) -> Classification:
+    """Read a classifier's only output, float (1, C), for one image; see the function below."""
+    (logits,) = outputs.values()
+    return classification_from_logits(logits[0], spec, top_k=top_k)
 
 
 def classification_from_logits(

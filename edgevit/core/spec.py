@@ -10,15 +10,26 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgevit.core.errors import SpecError, suggestion
+from edgevit.core.errors import SpecError
+from edgevit.core.heads import parse_head
+from edgevit.core.strict import (
+    is_int,
+    is_number,
+    parse_record,
+    require,
+    require_choice,
+    require_numbers,
+    require_text,
+    strict_record,
+)
 
 Color = Literal["rgb", "bgr"]
 Mode = Literal["exact", "fast"]
@@ -68,26 +79,24 @@ class InputSpec:
     preprocess: str = "exact"
 
     def __post_init__(self) -> None:
-        _require_numbers(
-            "input.size", self.size, 2, lambda side: isinstance(side, int) and side > 0
-        )
-        _require_numbers("input.mean", self.mean, 3, np.isfinite)
-        _require_numbers("input.std", self.std, 3, lambda std: np.isfinite(std) and std > 0)
-        _require_choice("input.interpolation", self.interpolation, INTERPOLATIONS)
-        _require_choice("input.resize", self.resize, RESIZE_RULES)
-        _require_choice("input.color_order", self.color_order, COLOR_ORDERS)
-        _require_choice("input.preprocess", self.preprocess, PREPROCESS_MODES)
-        _require(
-            _is_number(self.crop_pct) and 0 < self.crop_pct <= 1,
+        require_numbers("input.size", self.size, 2, lambda side: isinstance(side, int) and side > 0)
+        require_numbers("input.mean", self.mean, 3, np.isfinite)
+        require_numbers("input.std", self.std, 3, lambda std: np.isfinite(std) and std > 0)
+        require_choice("input.interpolation", self.interpolation, INTERPOLATIONS)
+        require_choice("input.resize", self.resize, RESIZE_RULES)
+        require_choice("input.color_order", self.color_order, COLOR_ORDERS)
+        require_choice("input.preprocess", self.preprocess, PREPROCESS_MODES)
+        require(
+            is_number(self.crop_pct) and 0 < self.crop_pct <= 1,
             f"input.crop_pct must be in (0, 1], not {self.crop_pct!r}",
         )
-        _require(
+        require(
             self.resize == "shorter" or self.crop_pct == 1,
             f"input.crop_pct must be 1 with resize {self.resize!r}, which crops nothing, "
             f"not {self.crop_pct!r}",
         )
-        _require(
-            _is_int(self.pad_value) and 0 <= self.pad_value <= 255,
+        require(
+            is_int(self.pad_value) and 0 <= self.pad_value <= 255,
             f"input.pad_value must be a whole number from 0 to 255, not {self.pad_value!r}",
         )
 
@@ -109,11 +118,11 @@ class Provenance:
     def __post_init__(self) -> None:
         for name in ("checkpoint_sha256", "weights"):
             value = getattr(self, name)
-            _require(
+            require(
                 value is None or isinstance(value, str),
                 f"provenance.{name} must be text or null, not {value!r}",
             )
-        _require_text("provenance.exporter", self.exporter)
+        require_text("provenance.exporter", self.exporter)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -157,14 +166,14 @@ class Samples:
         """Parse what `to_dict` made; `where` names the place in messages."""
         record = strict_record(data, ("shape", "stride", "values"), where)
         shape, stride = record["shape"], record["stride"]
-        _require(
-            isinstance(shape, list) and all(_is_int(side) and side >= 0 for side in shape),
+        require(
+            isinstance(shape, list) and all(is_int(side) and side >= 0 for side in shape),
             f"{where}.shape must be a list of whole numbers, not {shape!r}",
         )
-        _require(_is_int(stride) and stride > 0, f"{where}.stride must be positive, not {stride!r}")
+        require(is_int(stride) and stride > 0, f"{where}.stride must be positive, not {stride!r}")
         values = np.frombuffer(_unbase64(record["values"], f"{where}.values"), "<f4")
         expected = -(-int(np.prod(shape)) // stride)
-        _require(
+        require(
             values.size == expected, f"{where}.values holds {values.size} values, not {expected}"
         )
         return cls(tuple(shape), stride, values.astype(np.float32))
@@ -204,14 +213,14 @@ class TestVector:
         record = strict_record(data, ("image", "batch", "outputs"), "test_vector")
         image = strict_record(record["image"], ("size", "bgr"), "test_vector.image")
         size = image["size"]
-        _require_numbers("test_vector.image.size", size, 2, lambda side: _is_int(side) and side > 0)
+        require_numbers("test_vector.image.size", size, 2, lambda side: is_int(side) and side > 0)
         pixels = np.frombuffer(_unbase64(image["bgr"], "test_vector.image.bgr"), np.uint8)
-        _require(
+        require(
             pixels.size == size[0] * size[1] * 3,
             f"test_vector.image.bgr holds {pixels.size} bytes, not {size[0]} x {size[1]} x 3",
         )
         outputs = record["outputs"]
-        _require(isinstance(outputs, dict), "test_vector.outputs must be a mapping")
+        require(isinstance(outputs, dict), "test_vector.outputs must be a mapping")
         return cls(
             pixels.reshape(size[0], size[1], 3),
             Samples.from_dict(record["batch"], "test_vector.batch"),
@@ -233,7 +242,7 @@ class ModelSpec:
         task: `classify`, `detect` or `segment`.
         input: how an image becomes the network's input.
         class_names: name of each class id, in order.
-        head: parameters of the task's decoding (anchors, thresholds); empty for `classify`.
+        head: parameters of the task's decoding, see `edgevit.core.heads`; empty for `classify`.
         provenance: where the weights came from; None where nobody knows.
         test_vector: what the model must answer for a small image; None where it was not recorded.
     """
@@ -250,15 +259,15 @@ class ModelSpec:
 
     def __post_init__(self) -> None:
         for name in ("name", "family", "variant"):
-            _require_text(name, getattr(self, name))
-        _require_choice("task", self.task, TASKS)
-        _require(
+            require_text(name, getattr(self, name))
+        require_choice("task", self.task, TASKS)
+        require(
             isinstance(self.class_names, tuple)
             and len(self.class_names) > 0
             and all(isinstance(name, str) and name for name in self.class_names),
             "class_names must be a list of one or more texts",
         )
-        _require(isinstance(self.head, Mapping), "head must be a mapping")
+        parse_head(self.task, self.head)
 
     def with_test_vector(self, test_vector: TestVector) -> ModelSpec:
         """Copy with another test vector."""
@@ -293,7 +302,7 @@ class ModelSpec:
         _require_schema(data)
         record = strict_record(data, ("schema", *(field.name for field in fields(cls))), "the spec")
         provenance, test_vector = record["provenance"], record["test_vector"]
-        _require(isinstance(record["class_names"], list), "class_names must be a list")
+        require(isinstance(record["class_names"], list), "class_names must be a list")
         return cls(
             name=record["name"],
             family=record["family"],
@@ -333,77 +342,14 @@ class ModelSpec:
         return cls.from_dict(read_yaml(Path(path)))
 
 
-Record = TypeVar("Record")
-
-
-def parse_record(cls: type[Record], data: object, where: str) -> Record:
-    """Build a dataclass from a mapping that has exactly its fields; lists become tuples.
-
-    Raises:
-        SpecError: naming the key that is unknown or missing.
-    """
-    names = tuple(field.name for field in fields(cls))  # type: ignore[arg-type]  # a dataclass
-    record = strict_record(data, names, where)
-    return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in record.items()})
-
-
-def strict_record(data: object, names: tuple[str, ...], where: str) -> dict[str, Any]:
-    """Check that `data` is a mapping with exactly the keys `names`.
-
-    Raises:
-        SpecError: naming the key that is unknown or missing.
-    """
-    _require(isinstance(data, dict), f"{where} must be a mapping, not {type(data).__name__}")
-    assert isinstance(data, dict)
-    for name in data:
-        if name not in names:
-            meant = suggestion(str(name), names)
-            raise SpecError(
-                f"{where} has an unknown key {name!r}; known: {', '.join(names)}{meant}"
-            )
-    for name in names:
-        _require(name in data, f"{where} lacks the key {name!r}; every key must be given")
-    return data
-
-
 def _require_schema(data: object) -> None:
     schema = data.get("schema", SCHEMA) if isinstance(data, dict) else SCHEMA
-    _require(_is_int(schema), f"schema must be a whole number, not {schema!r}")
-    _require(
+    require(is_int(schema), f"schema must be a whole number, not {schema!r}")
+    require(
         schema <= SCHEMA,
         f"the spec has schema {schema}, this edgevit reads up to {SCHEMA}; upgrade edgevit",
     )
-    _require(schema >= 1, f"schema must be from 1 to {SCHEMA}, not {schema!r}")
-
-
-def _require(condition: object, message: str) -> None:
-    if not condition:
-        raise SpecError(message)
-
-
-def _require_text(name: str, value: object) -> None:
-    _require(isinstance(value, str) and value, f"{name} must be a text, not {value!r}")
-
-
-def _require_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
-    _require(value in choices, f"{name} must be one of {', '.join(choices)}, not {value!r}")
-
-
-def _require_numbers(name: str, values: object, count: int, holds: Callable[[Any], object]) -> None:
-    _require(
-        isinstance(values, tuple | list)
-        and len(values) == count
-        and all(_is_number(value) and holds(value) for value in values),
-        f"{name} must be {count} fitting numbers, not {values!r}",
-    )
-
-
-def _is_int(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    require(schema >= 1, f"schema must be from 1 to {SCHEMA}, not {schema!r}")
 
 
 def _unbase64(text: object, where: str) -> bytes:

@@ -25,7 +25,14 @@ def run(*arguments):
 
 
 @pytest.mark.parametrize(
-    "command", [(), ("classify",), ("export",), ("bench",), ("doctor",), ("zoo",)]
+    "command",
+    [
+        (),
+        *(
+            (name,)
+            for name in ("classify", "detect", "segment", "export", "bench", "doctor", "zoo")
+        ),
+    ],
 )
 def test_every_command_has_help(command):
     result = run(*command, "--help")

@@ -1,0 +1,85 @@
+"""`edgevit detect`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from edgevit.cli.options import picture_options
+from edgevit.cli.pictures import answer_pictures, drawn, require_model
+from edgevit.core.results import Detections
+from edgevit.predictor import Predictor
+
+
+@click.command()
+@click.option("--model", help="ONNX file or zoo name of a detector.")
+@picture_options
+@click.option(
+    "--score-threshold",
+    type=click.FloatRange(0, 1),
+    help="A detection's score is greater.  [default: the model's]",
+)
+@click.option(
+    "--max-detections",
+    type=click.IntRange(min=1),
+    help="Answer at most so many for each picture.  [default: the model's]",
+)
+@click.option("--class", "class_names", multiple=True, help="Only this class; may be repeated.")
+@click.option("--masks", is_flag=True, help="Answer masks as well, as COCO run lengths.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Write the picture with its objects: a file, or a folder for several pictures.",
+)
+@click.pass_context
+def detect(
+    context: click.Context,
+    images: tuple[str, ...],
+    model: str | None,
+    backend: str,
+    device: str,
+    threads: int | None,
+    preprocess: str | None,
+    score_threshold: float | None,
+    max_detections: int | None,
+    class_names: tuple[str, ...],
+    masks: bool,
+    as_json: bool,
+    output: Path | None,
+) -> None:
+    """Find objects in pictures.
+
+    Boxes are x0 y0 x1 y1 in pixels of the picture. A picture that cannot be read is reported on
+    stderr and the others are still answered; the exit code is 1 then.
+    """
+    with Predictor(
+        require_model(model, "detector"),
+        backend=backend,
+        device=device,
+        threads=threads,
+        preprocess=preprocess,
+    ) as predictor:
+        answer_pictures(
+            context,
+            predictor,
+            images,
+            answer=lambda image: predictor.detect(
+                image,
+                score_threshold,
+                max_detections,
+                class_names=class_names or None,
+                masks="rle" if masks else None,
+            ),
+            describe=_describe,
+            as_json=as_json,
+            output=output,
+            picture=drawn,
+        )
+
+
+def _describe(result: Detections) -> list[str]:
+    rows = zip(result.class_names, result.scores, result.boxes.tolist(), strict=True)
+    return [
+        f"{score:6.1%}  {name}  {' '.join(f'{x:.1f}' for x in box)}" for name, score, box in rows
+    ]
