@@ -11,6 +11,7 @@ from torch import nn
 from edgevit.core.errors import ModelError, suggestion
 from edgevit.core.spec import InputSpec
 from edgevit.models import cas_vit, lightvit, litv2
+from edgevit.models.mask_rcnn import mask_rcnn
 from edgevit.models.retinanet import retinanet
 from edgevit.models.semantic_fpn import semantic_fpn
 
@@ -131,13 +132,17 @@ def _cas_vit_dense(name: str) -> dict[str, DenseVariant]:
     pyramid = partial(cas_vit.CASViTPyramid, cas_vit.CONFIGS[name])
     return {
         **_dense("retinanet", "cas_vit", name, pyramid),
+        **_dense("mask_rcnn", "cas_vit", name, pyramid),
         **_dense("semantic_fpn", "cas_vit", name, pyramid),
     }
 
 
 def _lightvit_dense(name: str) -> dict[str, DenseVariant]:
     pyramid = partial(lightvit.LightViTPyramid, lightvit.CONFIGS[name])
-    return _dense("semantic_fpn", "lightvit", name, pyramid)
+    return {
+        **_dense("mask_rcnn", "lightvit", name, pyramid),
+        **_dense("semantic_fpn", "lightvit", name, pyramid),
+    }
 
 
 def _litv2_dense(name: str) -> dict[str, DenseVariant]:
@@ -149,6 +154,8 @@ def _litv2_dense(name: str) -> dict[str, DenseVariant]:
     return {
         **_dense("retinanet", "litv2", name, detection),
         **_dense("retinanet", "litv2", f"{name}_ws4", large_windows),
+        **_dense("mask_rcnn", "litv2", name, detection),
+        **_dense("mask_rcnn", "litv2", f"{name}_ws4", large_windows),
         **_dense("semantic_fpn", "litv2", name, segmentation),
     }
 
@@ -156,6 +163,7 @@ def _litv2_dense(name: str) -> dict[str, DenseVariant]:
 # Task, number of classes of the official data set (COCO, ADE20K), and what puts it on a backbone.
 HEADS: dict[str, tuple[str, int, Callable[[nn.Module, int], nn.Module]]] = {
     "retinanet": ("detect", 80, retinanet),
+    "mask_rcnn": ("detect", 80, mask_rcnn),
     "semantic_fpn": ("segment", 150, semantic_fpn),
 }
 
