@@ -53,14 +53,17 @@ class NMS(nn.Module):
             (limit,), which are 0 where too few boxes remained.
         """
         remaining = scores.detach().clamp(min=0)
-        count = boxes.shape[1]
+        groups, count = torch.arange(len(boxes), device=boxes.device), boxes.shape[1]
+        members = torch.arange(count, device=boxes.device)
         places, kept = [], []
         for _ in range(self.limit):
             score, place = remaining.flatten().max(dim=0)
-            group, index = place // count, place % count
-            overlaps = pairwise_iou(boxes[group, index], boxes[group]) > self.iou_threshold
-            remaining[group] = remaining[group].masked_fill(overlaps, 0)
-            remaining[group, index] = 0  # an empty box does not overlap itself
+            group, member = place // count, place % count
+            rivals = boxes.index_select(0, group[None])[0]
+            overlaps = pairwise_iou(rivals.index_select(0, member[None])[0], rivals)
+            # An empty box does not overlap itself.
+            taken = (overlaps > self.iou_threshold) | (members == member)
+            remaining = remaining.masked_fill((groups == group)[:, None] & taken, 0)
             places.append(place)
             kept.append(score)
         return torch.stack(places), torch.stack(kept)
