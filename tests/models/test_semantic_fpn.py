@@ -19,12 +19,15 @@ ARRAYS = golden.arrays("dense")
 PUBLISHED = {"litv2_s_semantic_fpn": 31, "litv2_m_semantic_fpn": 52, "litv2_b_semantic_fpn": 90}
 
 
+model_of = cache(golden.dense_model)
+
+
 @cache
 def outputs_of(name, size):
     """Input, neck maps and logits."""
     case = golden.DENSE[name]["inputs"][size]
     batch = golden.reference_input(case["input_shape"], case["input_seed"])
-    batch, model = torch.from_numpy(batch).double(), golden.dense_model(name)
+    batch, model = torch.from_numpy(batch).double(), model_of(name)
     with torch.no_grad():
         return batch, model.neck(model.backbone(batch)), model(batch)
 
