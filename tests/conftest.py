@@ -13,7 +13,12 @@ settings.register_profile("edgevit", deadline=None)  # machines are shared: no t
 settings.load_profile("edgevit")
 
 # What the tests import or were made with; some of it needs PyTorch or onnx.
-collect_ignore_glob = ["data/*", "models/golden.py", "export/official_layouts.py"]
+collect_ignore_glob = [
+    "data/*",
+    "models/golden.py",
+    "models/detections.py",
+    "export/official_layouts.py",
+]
 
 
 @pytest.fixture

@@ -9,11 +9,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from edgevit.models import create
+
 FOLDER = Path(__file__).parent / "golden"
 CAS_VIT = json.loads((FOLDER / "cas_vit.json").read_text(encoding="utf-8"))
 LIGHTVIT = json.loads((FOLDER / "lightvit.json").read_text(encoding="utf-8"))
+LITV2 = json.loads((FOLDER / "litv2.json").read_text(encoding="utf-8"))
+DENSE = json.loads((FOLDER / "dense.json").read_text(encoding="utf-8"))
 
-# Smaller residual branches, so that deep networks stay in range; offsets of about one token.
+# Smaller residual branches, so that deep networks stay in range; offsets of about one token; heads
+# whose scores lie around the thresholds. The first part that a key contains counts.
 GAINS = {
     "local_perception.network.4.weight": 0.3,
     "attn.dwc.weight": 0.5,
@@ -21,7 +26,25 @@ GAINS = {
     "mlp.fc2.weight": 0.4,
     "layers.2.downsample.dconv.conv_offset.weight": 0.35,
     "conv_offset.weight": 0.8,
+    "cls_convs": 1.4,
+    "reg_convs": 1.4,
+    "rpn_conv": 1.4,
+    "mask_head.convs": 1.4,
+    "shared_fcs": 1.4,
+    "retina_cls.weight": 0.6,
+    "retina_reg.weight": 0.5,
+    "rpn_cls.weight": 0.6,
+    "rpn_reg.weight": 0.4,
+    "fc_cls.weight": 1.5,
+    "fc_reg.weight": 0.7,
+    "conv_seg.weight": 2.0,
 }
+
+# Added to a head's bias, so that few anchors pass the score threshold.
+SHIFTS = {"bbox_head.retina_cls.bias": -5.5}
+
+# Transposed convolutions, whose weights have the input's channels first.
+TRANSPOSED = ("extra_trans_convs", "upsample.weight")
 
 # Standard deviations of parameters that are no weights.
 SCALES = {
@@ -51,16 +74,58 @@ def weight(key: str, shape: list[int]) -> np.ndarray:
     noise = generator.standard_normal(shape)
     if leaf in SCALES:
         scale = 0.6 if key.endswith("conv_offset.bias") else SCALES[leaf]
-        return (scale * noise).astype(np.float32)
+        return (scale * noise + SHIFTS.get(key, 0.0)).astype(np.float32)
     if len(shape) == 1:
         return (1 + 0.1 * noise).astype(np.float32)
     gain = next((value for part, value in GAINS.items() if part in key), 1.0)
-    return (gain / np.sqrt(np.prod(shape[1:])) * noise).astype(np.float32)
+    fan_in = shape[0] if any(part in key for part in TRANSPOSED) else np.prod(shape[1:])
+    return (gain / np.sqrt(fan_in) * noise).astype(np.float32)
 
 
 def state_dict(rows: list[list]) -> dict[str, torch.Tensor]:
     """The weights of a model whose state dict has these keys and shapes."""
     return {key: torch.from_numpy(weight(key, shape)) for key, shape in rows if COMPUTED not in key}
+
+
+def official_rows(cases: dict, name: str) -> list[list]:
+    """Keys and shapes of a state dict, which may be given as another one's with changes."""
+    case = cases[name]
+    if "state_dict" in case:
+        return case["state_dict"]
+    changed = dict(cases[case["like"]]["state_dict"]) | case["changes"]
+    return [[key, shape] for key, shape in changed.items() if shape is not None]
+
+
+def dense_rows(name: str) -> list[list]:
+    """Keys and shapes of a detector's or segmenter's state dict."""
+    family, backbone = DENSE[name]["backbone"]
+    cases = {"cas_vit": CAS_VIT, "lightvit": LIGHTVIT, "litv2": LITV2}[family]
+    rows = official_rows(cases, backbone)
+    return [[f"backbone.{key}", shape] for key, shape in rows] + DENSE[name]["state_dict"]
+
+
+def dense_model(name: str) -> torch.nn.Module:
+    """A detector or segmenter with the golden weights, in float64."""
+    model = create(name)
+    # A strict load: the module's own state dict adds the indices that it computes.
+    model.load_state_dict(model.state_dict() | state_dict(dense_rows(name)))
+    return model.eval().double()
+
+
+def padded_image(case: dict) -> torch.Tensor:
+    """A batch whose picture fills its upper left part, `image_size`; the rest is zeros."""
+    batch = np.zeros(case["input_shape"])
+    height, width = case["image_size"]
+    image = reference_input(case["input_shape"], case["input_seed"])[..., :height, :width]
+    batch[..., :height, :width] = image
+    return torch.from_numpy(batch)
+
+
+def kept(x: torch.Tensor, channels: int) -> np.ndarray:
+    """What was kept of a map: about `channels` channels and a grid of about 8x8 places."""
+    counts = (channels, 8, 8)
+    steps = [max(1, side // count) for side, count in zip(x.shape[1:], counts, strict=True)]
+    return x.numpy()[:, :: steps[0], :: steps[1], :: steps[2]]
 
 
 def reference_input(shape: list[int], seed: int) -> np.ndarray:

@@ -1,4 +1,3 @@
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -24,7 +23,7 @@ from edgevit.models.litv2 import (  # noqa: E402
 )
 from edgevit.models.variants import find_variant  # noqa: E402
 
-LITV2 = json.loads((golden.FOLDER / "litv2.json").read_text(encoding="utf-8"))
+LITV2 = golden.LITV2
 ARRAYS = np.load(golden.FOLDER / "litv2.npz")
 
 PYRAMIDS = ["litv2_s_ws2_det_backbone", "litv2_s_ws4_det_backbone", "litv2_s_seg_backbone"]
@@ -37,14 +36,6 @@ MODULES = {
     "module_dtm_d64_15x13": DeformableTokenMerging,
     "module_litv2_dwmlp_d64_14x10": MLP,
 }
-
-
-def official_rows(name):
-    case = LITV2[name]
-    if "state_dict" in case:
-        return case["state_dict"]
-    changed = dict(LITV2[case["like"]]["state_dict"]) | case["changes"]
-    return [[key, shape] for key, shape in changed.items() if shape is not None]
 
 
 def without_memory(build, *args, **kwargs):
@@ -77,7 +68,9 @@ def pyramid_of(name):
 
 @torch.no_grad()
 def logits_of(name):
-    return filled(without_memory(create, name), official_rows(name))(golden_input(LITV2[name]))
+    return filled(without_memory(create, name), golden.official_rows(LITV2, name))(
+        golden_input(LITV2[name])
+    )
 
 
 @torch.no_grad()
@@ -92,7 +85,7 @@ def output_of(name, module):
 @pytest.mark.parametrize("name", CONFIGS)
 def test_the_state_dict_is_the_official_one(name):
     model = without_memory(create, name)
-    assert keys_and_shapes(model) == official_rows(name)
+    assert keys_and_shapes(model) == golden.official_rows(LITV2, name)
     assert parameters(model) == LITV2[name]["parameters"]
 
 
@@ -125,7 +118,7 @@ def test_logits_in_float64_have_the_official_mean_and_spread(name):
 @pytest.mark.parametrize("name", PYRAMIDS)
 def test_the_pyramid_has_the_official_state_dict(name):
     model = pyramid_of(name)
-    assert keys_and_shapes(model) == official_rows(name)
+    assert keys_and_shapes(model) == golden.official_rows(LITV2, name)
     assert parameters(model) == LITV2[name]["parameters"]
 
 
@@ -134,7 +127,7 @@ def test_the_pyramid_has_the_official_state_dict(name):
 @torch.no_grad()
 def test_the_pyramid_gives_the_official_features(name, size):
     case = LITV2[name]["inputs"][size]
-    features = filled(pyramid_of(name), official_rows(name))(golden_input(case))
+    features = filled(pyramid_of(name), golden.official_rows(LITV2, name))(golden_input(case))
     for level, (feature, official) in enumerate(zip(features, case["levels"], strict=True)):
         assert list(feature.shape) == official["shape"]
         assert feature.mean() == pytest.approx(official["mean"], abs=1e-6)
