@@ -4,7 +4,7 @@ Both run in turn in one process, on the same runtime with the same threads. The 
 opset 17 from PyTorch's TorchScript exporter, and has the official code's forward pass
 (`examples/plain`); the newer exporter's files run slower still. `limit` is the ratio that would be
 left if the plain file's convolutions, matrix products and the like took their time and all its
-other nodes took none, by the runtime's own profile: no export of the same arithmetic passes it.
+other nodes took none, by the runtime's own profile: only faster kernels for them would pass it.
 
 python examples/bench_export.py [--variants NAME ...] [--input-size N] [--runs N]
 """
