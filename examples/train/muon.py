@@ -6,7 +6,7 @@ anew for convolution weights, which count as matrices (out_channels, rest).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -74,11 +74,14 @@ class Muon(torch.optim.Optimizer):
         return (orthogonalised(matrix, int(group["steps"])) * scale).reshape(weight.shape)
 
 
-def split_parameters(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+def split_parameters(
+    model: nn.Module, last: Collection[nn.Module] = ()
+) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     """Parameters for (Muon, AdamW).
 
     Muon gets the dense convolutions between hidden layers; the first convolution, the depthwise
-    ones, gates with one output, the heads, norms and biases stay with AdamW.
+    ones, gates with one output, the heads, norms and biases stay with AdamW. So do the layers in
+    `last`, for heads that are convolutions.
     """
     dense = [
         module.weight
@@ -87,6 +90,7 @@ def split_parameters(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Para
         and module.groups == 1
         and module.in_channels > 3
         and module.out_channels > 1
+        and module not in last
     ]
     chosen = set(map(id, dense))
     return dense, [weight for weight in model.parameters() if id(weight) not in chosen]

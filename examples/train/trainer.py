@@ -7,6 +7,7 @@ import copy
 import os
 import time
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -54,10 +55,16 @@ def build_model(args: argparse.Namespace, num_classes: int) -> CASViT:
 
 
 def build_optimizers(
-    model: nn.Module, *, lr: float, muon_lr: float, weight_decay: float, worker: Worker
+    model: nn.Module,
+    *,
+    lr: float,
+    muon_lr: float,
+    weight_decay: float,
+    worker: Worker,
+    last: Collection[nn.Module] = (),
 ) -> dict[str, torch.optim.Optimizer]:
-    """AdamW, and Muon for the dense convolutions unless `muon_lr` is 0."""
-    dense, others = split_parameters(model)
+    """AdamW, and Muon for the dense convolutions but `last`, unless `muon_lr` is 0."""
+    dense, others = split_parameters(model, last)
     if muon_lr == 0:
         dense, others = [], dense + others
     groups = [
@@ -247,8 +254,13 @@ def on_cpu(model: nn.Module) -> dict[str, Tensor]:
 
 def plain_options(args: argparse.Namespace) -> dict[str, object]:
     """The command line as numbers and text, for JSON and for any reader of the checkpoint."""
-    plain = {name: str(v) if isinstance(v, Path) else v for name, v in vars(args).items()}
-    return plain | {"phases": list(map(str, args.phases))}
+    return {name: _plain(value) for name, value in vars(args).items()}
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, tuple | list):
+        return [_plain(entry) for entry in value]
+    return value if isinstance(value, int | float | str | None) else str(value)
 
 
 def write_checkpoint(state: dict[str, Any], path: Path) -> None:  # Any: tensors, numbers and text

@@ -1,0 +1,125 @@
+"""Playing cards: reading the data set, drawing augmented pictures of it.
+
+Boxes are float32 (N, 4), xyxy, in pixels of the picture at hand.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+from augment import Image, jitter_colour, pad_and_cut
+from numpy.typing import NDArray
+
+TEST_SIZE = 384  # the longer side of a picture as the detector will see it
+SCALES = (0.6, 1.35)  # of training pictures, over their size in the test
+INSIDE = 0.75  # share of windows that reach no further beyond the picture than they must
+MOSAIC = 0.5  # share of pictures that four parts make up
+KEEP, DROP = 0.45, 0.05  # visible share of a box: object, neither, or background
+
+Boxes = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """A picture and what is in it.
+
+    Args:
+        image: uint8 (H, W, 3), BGR.
+        boxes: float32 (N, 4).
+        class_ids: int64 (N,), from 0; -1 is neither an object nor background.
+    """
+
+    image: Image
+    boxes: Boxes
+    class_ids: NDArray[np.int64]
+
+
+def read_scenes(folder: Path, split: str) -> list[Scene]:
+    """Every picture of a split; class ids are the places of the sorted category ids."""
+    annotations = json.loads((folder / "annotations" / f"instances_{split}.json").read_text())
+    places = {c: i for i, c in enumerate(sorted(c["id"] for c in annotations["categories"]))}
+    found = defaultdict(list)
+    for entry in annotations["annotations"]:
+        found[entry["image_id"]].append((*entry["bbox"], places[entry["category_id"]]))
+    scenes = []
+    for picture in annotations["images"]:
+        image = cv2.imread(str(folder / "images" / picture["file_name"]), cv2.IMREAD_COLOR)
+        rows = np.array(found[picture["id"]], np.float32).reshape(-1, 5)
+        boxes = np.concatenate([rows[:, :2], rows[:, :2] + rows[:, 2:4]], axis=1)
+        scenes.append(Scene(image, boxes, rows[:, 4].astype(np.int64)))
+    return scenes
+
+
+def draw_example(scenes: list[Scene], size: int, rng: np.random.Generator) -> Scene:
+    """One augmented picture of `size` by `size` pixels: a part of a scene, or of four."""
+    if rng.random() >= MOSAIC:
+        scene = draw_part(scenes, (size, size), rng)
+    else:
+        row, column = rng.integers(size // 4, 3 * size // 4, 2)
+        corners = [(0, 0, row, column), (0, column, row, size),
+                   (row, 0, size, column), (row, column, size, size)]  # fmt: skip
+        scene = mosaic([draw_part(scenes, (y2 - y1, x2 - x1), rng) for y1, x1, y2, x2 in corners],
+                       corners, size)  # fmt: skip
+    return replace(scene, image=jitter_colour(scene.image, rng))
+
+
+def mosaic(parts: list[Scene], corners: list[tuple[int, int, int, int]], size: int) -> Scene:
+    """Put scenes into their places (top, left, bottom, right) of a picture."""
+    image = np.empty((size, size, 3), np.uint8)
+    for part, (top, left, bottom, right) in zip(parts, corners, strict=True):
+        image[top:bottom, left:right] = part.image
+    boxes = [
+        part.boxes + np.array((left, top, left, top), np.float32)
+        for part, (top, left, _, _) in zip(parts, corners, strict=True)
+    ]
+    return Scene(image, np.concatenate(boxes), np.concatenate([part.class_ids for part in parts]))
+
+
+def draw_part(scenes: list[Scene], size: tuple[int, int], rng: np.random.Generator) -> Scene:
+    """A part (height, width) of a random scene, turned by quarters and scaled, around a card."""
+    scene = turn(scenes[rng.integers(len(scenes))], int(rng.integers(4)))
+    scale = np.exp(rng.uniform(*np.log(SCALES))) * TEST_SIZE / max(scene.image.shape[:2])
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    image = cv2.resize(scene.image, None, fx=scale, fy=scale, interpolation=method)
+    boxes = (scene.boxes * scale).astype(np.float32)
+    focus = boxes[rng.integers(len(boxes))]
+    centre = (focus[:2] + focus[2:]) / 2 + rng.uniform(-0.35, 0.35, 2) * size[::-1]
+    corner = np.round(centre - np.array(size[::-1]) / 2).astype(int)
+    if rng.random() < INSIDE:
+        room = np.array(image.shape[1::-1]) - size[::-1]
+        corner = np.clip(corner, np.minimum(room, 0), np.maximum(room, 0))
+    left, top = corner
+    return cut(Scene(image, boxes, scene.class_ids), top, left, size)
+
+
+def turn(scene: Scene, quarters: int) -> Scene:
+    """Rotate by quarter turns, counter-clockwise."""
+    image, boxes = scene.image, scene.boxes
+    for _ in range(quarters):
+        width = image.shape[1]
+        image = np.rot90(image)
+        x1, y1, x2, y2 = boxes.T
+        boxes = np.stack([y1, width - x2, y2, width - x1], axis=1)
+    return replace(scene, image=np.ascontiguousarray(image), boxes=boxes)
+
+
+def cut(scene: Scene, top: int, left: int, size: tuple[int, int]) -> Scene:
+    """The window of `size` (height, width) at a place, which may reach beyond the picture."""
+    height, width = size
+    boxes = scene.boxes - np.array((left, top, left, top), np.float32)
+    seen = np.clip(boxes, 0, np.array((width, height, width, height), np.float32))
+    share = _areas(seen) / np.maximum(_areas(boxes), 1)
+    class_ids = np.where(share < KEEP, -1, scene.class_ids)
+    is_kept = share > DROP
+    return Scene(
+        pad_and_cut(scene.image, top, left, size, fill=114), seen[is_kept], class_ids[is_kept]
+    )
+
+
+def _areas(boxes: Boxes) -> NDArray[np.float32]:
+    return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
