@@ -19,7 +19,12 @@ from edgevit.core.strict import parse_record, strict_record
 
 PACKAGE = Path(__file__).parent
 ASSETS = PACKAGE / "assets"
-BUNDLED = "cas_vit_xs_cifar10"
+BUNDLED = {
+    "classify": "cas_vit_xs_cifar10",
+    "detect": "cas_vit_xs_retinanet_cards",
+    "segment": "cas_vit_xs_semantic_fpn_camvid",
+}
+"""Name of the bundled model of each task."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +34,13 @@ class ZooFile:
     Args:
         source: name of the file inside the package, or the address of the official checkpoint.
         sha256: hex digest; None where nobody has seen the file.
-        top1: its accuracy in percent, as published or, for a bundled file, as measured.
+        accuracy: in percent of the entry's `metric`, as published or, for a bundled file, as
+            measured.
     """
 
     source: str
     sha256: str | None
-    top1: float
+    accuracy: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +56,12 @@ class ZooEntry:
         multiply_adds: of its convolutions and matrix products for one image of `input.size`; papers
             call them FLOPs.
         classes: number of classes.
-        dataset: what the weights were trained on and `top1` is measured with.
+        dataset: what the weights were trained on and `metric` is measured with.
+        metric: what the files' accuracies are, e.g. `top-1`, `AP50` or `mIoU`.
         licence: of the weights, as far as their publisher states it.
         homepage: where the model was published.
         note: what a user should know.
-        input: the preprocessing that `top1` belongs to.
+        input: the preprocessing that the accuracies belong to.
         bundled: the ONNX file inside the package; None where the model is not bundled.
         checkpoints: official checkpoints to export the model from.
     """
@@ -67,6 +74,7 @@ class ZooEntry:
     multiply_adds: int
     classes: int
     dataset: str
+    metric: str
     licence: str
     homepage: str
     note: str
@@ -97,7 +105,7 @@ def find_model(model: str | os.PathLike[str] | None) -> Path:
         ModelNotFoundError: if it is not there; says how to get it.
     """
     if model is None:
-        return ASSETS / f"{BUNDLED}.onnx"
+        return ASSETS / f"{BUNDLED['classify']}.onnx"
     path = Path(model)
     if path.is_file():
         return path
@@ -209,15 +217,25 @@ def _entry_from(record: object) -> ZooEntry:
 def _zoo_file(data: object) -> ZooFile:
     file = parse_record(ZooFile, data, "a file")
     is_digest = file.sha256 is None or re.fullmatch("[0-9a-f]{64}", str(file.sha256))
-    if not is_digest or not isinstance(file.top1, float) or not isinstance(file.source, str):
+    if not is_digest or not isinstance(file.accuracy, float) or not isinstance(file.source, str):
         raise SpecError(
-            f"a file needs source (text), sha256 (64 hex digits or null) and top1, not {data!r}"
+            f"a file needs source (text), sha256 (64 hex digits or null) and accuracy, not {data!r}"
         )
     return file
 
 
 def _check_entry(entry: ZooEntry) -> None:
-    texts = ("name", "family", "variant", "task", "dataset", "licence", "homepage", "note")
+    texts = (
+        "name",
+        "family",
+        "variant",
+        "task",
+        "dataset",
+        "metric",
+        "licence",
+        "homepage",
+        "note",
+    )
     for field in texts:
         if not isinstance(getattr(entry, field), str):
             raise ZooError(f"model {entry.name!r} of the zoo: {field} must be a text")

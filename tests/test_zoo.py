@@ -16,6 +16,7 @@ ENTRY = {
     "multiply_adds": 9,
     "classes": 3,
     "dataset": "none",
+    "metric": "top-1",
     "licence": "Apache-2.0",
     "homepage": "https://example.org",
     "note": "",
@@ -31,7 +32,7 @@ ENTRY = {
         "preprocess": "exact",
     },
     "bundled": None,
-    "checkpoints": [{"source": "https://example.org/tiny.pth", "sha256": None, "top1": 50.0}],
+    "checkpoints": [{"source": "https://example.org/tiny.pth", "sha256": None, "accuracy": 50.0}],
 }
 
 
@@ -40,7 +41,7 @@ def zoo_with(**changes):
 
 
 def test_a_sound_entry_is_read():
-    assert zoo_with()["tiny"].checkpoints[0].top1 == 50.0
+    assert zoo_with()["tiny"].checkpoints[0].accuracy == 50.0
 
 
 def test_an_empty_zoo_is_a_zoo():
@@ -64,8 +65,11 @@ def test_data_of_another_form_is_refused(data):
         ({"multiply_adds": 0.5}, "multiply_adds must be a positive number"),
         ({"checkpoints": []}, "neither a file nor a checkpoint"),
         ({"checkpoints": 3}, "not iterable"),
-        ({"checkpoints": [{"source": "x", "sha256": "ab", "top1": 1.0}]}, "64 hex digits or null"),
-        ({"checkpoints": [{"source": "x", "top1": 1.0}]}, "lacks the key 'sha256'"),
+        (
+            {"checkpoints": [{"source": "x", "sha256": "ab", "accuracy": 1.0}]},
+            "64 hex digits or null",
+        ),
+        ({"checkpoints": [{"source": "x", "accuracy": 1.0}]}, "lacks the key 'sha256'"),
         ({"input": {**ENTRY["input"], "std": [1, 0, 1]}}, "input.std"),
     ],
     ids=lambda value: str(value)[:30],

@@ -26,14 +26,14 @@ def list_models(as_json: bool) -> None:
         click.echo(json.dumps({"models": rows}))
         return
     table = Table()
-    for heading in ("model", "dataset", "top-1 %", "parameters", "here"):
+    for heading in ("model", "dataset", "accuracy %", "parameters", "here"):
         table.add_column(heading, no_wrap=True)
     for entry in entries:
         files = entry.checkpoints or ((entry.bundled,) if entry.bundled else ())
-        top1 = " / ".join(dict.fromkeys(f"{file.top1:.1f}" for file in files))
+        figures = " / ".join(dict.fromkeys(f"{file.accuracy:.1f}" for file in files))
         here = "yes" if entry.file.is_file() else "no"
         millions = f"{entry.parameters / 1e6:.1f} M"
-        table.add_row(entry.name, entry.dataset, top1, millions, here)
+        table.add_row(entry.name, entry.dataset, f"{entry.metric} {figures}", millions, here)
     Console().print(table)
 
 
@@ -51,7 +51,8 @@ def show(name: str, as_json: bool) -> None:
             value = ", ".join(f"{name} {part}" for name, part in value.items())
         if key == "checkpoints":
             value = "; ".join(
-                f"{file.source} (top-1 {file.top1}, sha256 {file.sha256 or 'not known'})"
+                f"{file.source} ({entry.metric} {file.accuracy}, "
+                f"sha256 {file.sha256 or 'not known'})"
                 for file in entry.checkpoints
             )
         if key == "multiply_adds":
