@@ -9,13 +9,13 @@ from pathlib import Path
 
 import edgevit
 from edgevit.doctor import self_test
-from edgevit.export import export_classifier
+from edgevit.export import export_model
 
 variant = sys.argv[1] if len(sys.argv) > 1 else "cas_vit_xs"
 checkpoint = sys.argv[2] if len(sys.argv) > 2 else None
 output = sys.argv[3] if len(sys.argv) > 3 else Path(tempfile.mkdtemp()) / f"{variant}.onnx"
 
-report = export_classifier(variant, output, checkpoint=checkpoint)
+report = export_model(variant, output, checkpoint=checkpoint)
 print(f"{report.path}: {report.nodes} nodes, largest error {report.max_error:.1e}")
 for test in self_test(report.path):
     print(f"{test.backend}: {test.problem or 'computes what PyTorch computed'}")

@@ -13,7 +13,7 @@ import torch
 
 import edgevit
 from edgevit import models
-from edgevit.export import export_classifier
+from edgevit.export import export_model
 from edgevit.export.checkpoint import read_checkpoint
 
 PICTURE = Path(__file__).parent / "pictures" / "airliner.jpg"
@@ -26,7 +26,7 @@ with tempfile.TemporaryDirectory() as folder:
 
     for variant, checkpoint in checkpoints.items():
         loaded = read_checkpoint(checkpoint)
-        report = export_classifier(variant, f"{folder}/{variant}.onnx", checkpoint=checkpoint)
+        report = export_model(variant, f"{folder}/{variant}.onnx", checkpoint=checkpoint)
         classes = len(report.spec.class_names)
         module = models.create(variant, classes).eval()
         module.load_state_dict(loaded.state_dict)

@@ -34,7 +34,7 @@ from torch import Tensor, nn
 from edgevit.backend import Session
 from edgevit.core.registry import get_backend
 from edgevit.export.deploy import deploy
-from edgevit.export.onnx import OPSET
+from edgevit.export.graph import OPSET
 from edgevit.export.operations import multiply_adds
 from edgevit.models import lightvit
 from edgevit.models.cas_vit import AdditiveTokenMixer

@@ -27,7 +27,7 @@ from torch import nn
 
 from edgevit import models
 from edgevit.export.deploy import deploy
-from edgevit.export.onnx import graph_from_module
+from edgevit.export.graph import graph_from_module
 from edgevit.models import cas_vit
 
 Batch = NDArray[np.float32]

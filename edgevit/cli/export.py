@@ -23,32 +23,45 @@ EXPORT_PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime")
     type=click.Choice(["model", "ema"]),
     help="Which weights of the checkpoint.  [default: ema where it holds them]",
 )
-@click.option("--task", type=click.Choice(["classify"]), default="classify", show_default=True)
+@click.option(
+    "--task",
+    type=click.Choice(["classify", "detect", "segment"]),
+    help="A check of what NAME does.  [default: whatever that is]",
+)
 @click.option("--model-name", help="Name in the spec.  [default: NAME]")
 @click.option(
     "--input-size",
     callback=parse_size,
     metavar="HxW",
-    help="Height x width in pixels.  [default: 384x384 for litv2_b_384, 224x224 for the others]",
+    help="Height x width in pixels.  [default: 224x224 for classifiers, 384x384 for litv2_b_384, "
+    "640x640 for detectors, 512x512 for segmenters]",
 )
 @click.option(
     "--crop-pct",
     type=click.FloatRange(0, 1, min_open=True),
-    help="Share of the picture's shorter side that is kept.  [default: the official evaluation's]",
+    help="Share of the picture's shorter side that a classifier sees.  "
+    "[default: the official evaluation's]",
 )
-@click.option("--num-classes", type=click.IntRange(min=1), help="Length of the logits.")
+@click.option(
+    "--segment-output",
+    type=click.Choice(["classes", "logits"]),
+    help="Whether a segmenter's graph ends in the best class or in a value for each.  "
+    "[default: classes]",
+)
+@click.option("--num-classes", type=click.IntRange(min=1), help="Number of classes.")
 @click.option("--class-names", type=click.Path(path_type=Path), help="File, one name a line.")
 @click.option("--precision", type=click.Choice(["fp32", "fp16"]), default="fp32", show_default=True)
-@click.option("--dynamic-batch", is_flag=True, help="Accept any batch size instead of 1.")
+@click.option("--dynamic-batch", is_flag=True, help="Accept any batch size: classifiers.")
 def export(
     name: str,
     output: Path,
     checkpoint: Path | None,
     weights: Literal["model", "ema"] | None,
-    task: str,
+    task: str | None,
     model_name: str | None,
     input_size: tuple[int, int] | None,
     crop_pct: float | None,
+    segment_output: str | None,
     num_classes: int | None,
     class_names: Path | None,
     precision: str,
@@ -62,10 +75,12 @@ def export(
     from rich.console import Console
 
     _require_exporter()
-    from edgevit.export import export_classifier
+    from edgevit.export import export_model
+
+    _check_task(name, task)
 
     with Console(stderr=True).status(f"exporting {name}") as status:
-        report = export_classifier(
+        report = export_model(
             name,
             output,
             checkpoint=checkpoint,
@@ -73,6 +88,7 @@ def export(
             name=model_name,
             input_size=input_size,
             crop_pct=crop_pct,
+            form=segment_output,
             num_classes=num_classes,
             class_names=class_names,
             precision=precision,
@@ -87,6 +103,14 @@ def export(
         f"{report.multiply_adds / 1e9:.2f} G multiply-adds; "
         f"differs from the module by at most {report.max_error:.1e}"
     )
+
+
+def _check_task(name: str, task: str | None) -> None:
+    from edgevit.models.variants import find_definition
+
+    found = find_definition(name).task
+    if task not in (None, found):
+        raise ExportError(f"{name!r} is a model to {found}, not to {task}; leave --task out")
 
 
 def _require_exporter() -> None:

@@ -1,5 +1,5 @@
 """From a checkpoint to one self-describing ONNX file. Needs the `export` extra."""
 
-from edgevit.export.onnx import ExportReport, export_classifier
+from edgevit.export.onnx import ExportReport, export_model
 
-__all__ = ["ExportReport", "export_classifier"]
+__all__ = ["ExportReport", "export_model"]

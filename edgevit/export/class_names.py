@@ -8,7 +8,12 @@ from pathlib import Path
 
 from edgevit.core.errors import ExportError
 
-IMAGENET_CLASSES = 1000
+# Names of the official data sets' classes, by task and number.
+DATA_SETS = {
+    ("classify", 1000): "imagenet_classes.txt",
+    ("detect", 80): "coco_classes.txt",
+    ("segment", 150): "ade20k_classes.txt",
+}
 
 
 def read_class_names(path: str | os.PathLike[str]) -> tuple[str, ...]:
@@ -33,9 +38,18 @@ def read_class_names(path: str | os.PathLike[str]) -> tuple[str, ...]:
     return names
 
 
-def default_class_names(num_classes: int) -> tuple[str, ...]:
-    """Name classes that the user gave no names: ImageNet's 1000, else `class 0`, `class 1`."""
-    if num_classes == IMAGENET_CLASSES:
-        text = (files("edgevit") / "assets/imagenet_classes.txt").read_text(encoding="utf-8")
-        return tuple(text.splitlines())
-    return tuple(f"class {index}" for index in range(num_classes))
+def default_class_names(num_classes: int, task: str = "classify") -> tuple[str, ...]:
+    """Name classes that the user gave no names.
+
+    Args:
+        num_classes: number of classes.
+        task: what the model does with them.
+
+    Returns:
+        The names of the task's official data set, where it has as many classes; else `class 0`,
+        `class 1` and so on.
+    """
+    file = DATA_SETS.get((task, num_classes))
+    if file is None:
+        return tuple(f"class {index}" for index in range(num_classes))
+    return tuple((files("edgevit") / "assets" / file).read_text(encoding="utf-8").splitlines())

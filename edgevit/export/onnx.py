@@ -3,53 +3,38 @@
 from __future__ import annotations
 
 import gc
-import logging
 import os
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-import onnx
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from edgevit import __version__
 from edgevit.core.cache import write_atomically
-from edgevit.core.errors import ExportError, ModelError
-from edgevit.core.onnx_file import MULTIPLY_ADDS_KEY
+from edgevit.core.errors import ExportError
 from edgevit.core.preprocess import Preprocessor
-from edgevit.core.spec import (
-    METADATA_KEY,
-    InputSpec,
-    ModelSpec,
-    Provenance,
-    Samples,
-    TestVector,
-)
-from edgevit.export.checkpoint import (
-    Checkpoint,
-    Weights,
-    load_strictly,
-    num_classes_in,
-    read_checkpoint,
-)
+from edgevit.core.spec import InputSpec, ModelSpec, Provenance, Samples, TestVector
+from edgevit.export.checkpoint import Checkpoint, Weights, load_strictly, read_checkpoint
 from edgevit.export.class_names import default_class_names, read_class_names
 from edgevit.export.deploy import deploy
+from edgevit.export.graph import embed_multiply_adds, embed_spec, graph_from_module
 from edgevit.export.half import store_in_half_precision
+from edgevit.export.kinds import Ending, Kind, Values
 from edgevit.export.operations import multiply_adds
-from edgevit.export.verify import INPUT, OUTPUT, answer_and_difference, load_graph
-from edgevit.models.variants import VARIANTS, find_variant
+from edgevit.export.table import KINDS
+from edgevit.export.verify import answer_and_difference, load_graph
+from edgevit.models.variants import DEFINITIONS, DenseVariant, Variant, find_definition
 
-# The first opset with Gelu as one operator; ONNX Runtime 1.20, the oldest release that
-# edgevit accepts, and OpenVINO read it.
-OPSET = 20
 PRECISIONS = ("fp32", "fp16")
 
 Progress = Callable[[str], object]
+ClassNames = str | os.PathLike[str] | Sequence[str] | None
+Definition = Variant | DenseVariant
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +47,8 @@ class ExportReport:
         nodes: number of graph nodes.
         size_bytes: size of the file.
         multiply_adds: of the module's convolutions and matrix products for one image.
-        max_error: largest absolute difference of a logit between the file in ONNX Runtime and the
-            module in PyTorch, over the verification inputs.
+        max_error: largest absolute difference of a logit, score or delta between the file in ONNX
+            Runtime and the module in PyTorch, over the verification inputs.
         notes: what the user should know, one sentence each.
     """
 
@@ -76,7 +61,7 @@ class ExportReport:
     notes: tuple[str, ...]
 
 
-def export_classifier(
+def export_model(
     variant: str,
     output: str | os.PathLike[str],
     *,
@@ -85,28 +70,32 @@ def export_classifier(
     name: str | None = None,
     input_size: tuple[int, int] | None = None,
     num_classes: int | None = None,
-    class_names: str | os.PathLike[str] | Sequence[str] | None = None,
+    class_names: ClassNames = None,
     crop_pct: float | None = None,
+    form: str | None = None,
     precision: str = "fp32",
     dynamic_batch: bool = False,
     progress: Progress = lambda step: None,
 ) -> ExportReport:
-    """Export a classifier in its deploy form.
+    """Export a model in its deploy form.
 
     Args:
-        variant: model variant, e.g. `cas_vit_s`.
+        variant: model variant, e.g. `cas_vit_s` or `cas_vit_s_retinanet`.
         output: the ONNX file to write.
-        checkpoint: official checkpoint; None writes freshly initialised weights (seed 0).
+        checkpoint: official checkpoint, or one of the same keys with other widths of neck and head;
+            None writes freshly initialised weights (seed 0).
         weights: `model` or `ema` to choose; by default EMA weights where the file holds them.
         name: the model's name in its spec; by default the variant.
-        input_size: (height, width) in pixels; by default that of the variant's official evaluation.
-        num_classes: length of the logits; by default what the checkpoint or the names say.
+        input_size: (height, width) in pixels; by default that of the variant's official evaluation,
+            640x640 for detectors and 512x512 for segmenters.
+        num_classes: number of classes; by default what the checkpoint or the names say.
         class_names: names in index order, or a UTF-8 file with one name a line.
-        crop_pct: share of the scaled shorter side that the centre crop keeps, in (0, 1]; by default
-            what the variant is officially evaluated with.
+        crop_pct: share of the scaled shorter side that a classifier's centre crop keeps, in (0, 1];
+            by default what the variant is officially evaluated with.
+        form: of the output, for kinds of models that have a choice; see `edgevit.export.kinds`.
         precision: `fp32`, or `fp16` to store the weights in half precision; runtimes widen them
             when they load the file, so arithmetic stays float32.
-        dynamic_batch: accept any batch size instead of 1.
+        dynamic_batch: accept any batch size instead of 1; for classifiers.
         progress: called at the beginning of each step with what it does.
 
     Returns:
@@ -118,23 +107,29 @@ def export_classifier(
         SpecError: if `crop_pct` is out of range.
         ModelError: if there is no such variant.
     """
-    definition = find_variant(variant)
+    definition = find_definition(variant)
+    kind = _kind_of(variant, definition)
     destination = _checked_destination(output)
     size = definition.input_size if input_size is None else input_size
     _check_arguments(size, precision)
+    _check_kind(variant, kind, size, form)
+    if definition.task != "classify":
+        _refuse(variant, crop_pct=crop_pct is not None, dynamic_batch=dynamic_batch)
     progress("reading the weights")
     loaded = None if checkpoint is None else read_checkpoint(checkpoint, weights=weights)
-    names = _class_names(class_names, _num_classes(num_classes, loaded, class_names))
-    module = _build(definition.classifier, len(names), loaded, variant)
+    found = _num_classes(num_classes, kind, loaded)
+    names = _class_names(class_names, found, definition)
+    module = _build(definition, kind, len(names), loaded, variant)
+    ending = kind.ending(module, size, form)
     evaluation = definition.evaluation(size)
     spec = ModelSpec(
         name=name or variant,
         family=definition.family,
         variant=variant,
-        task="classify",
+        task=definition.task,
         input=evaluation if crop_pct is None else replace(evaluation, crop_pct=crop_pct),
         class_names=names,
-        head={},
+        head=ending.head,
         provenance=Provenance(
             checkpoint_sha256=loaded.sha256 if loaded else None,
             weights=loaded.source if loaded else None,
@@ -143,90 +138,7 @@ def export_classifier(
     )
     notes = _notes(loaded)
     del loaded  # as large as the module
-    return _write(module, spec, destination, precision, dynamic_batch, notes, progress)
-
-
-def embed_spec(model: onnx.ModelProto, spec: ModelSpec) -> None:
-    """Put the spec into a model's metadata, replacing one that is there."""
-    _set_metadata(model, METADATA_KEY, spec.to_json())
-
-
-def embed_multiply_adds(model: onnx.ModelProto, count: int) -> None:
-    """Put the number of multiply-adds for one image into a model's metadata, as `bench` reads it.
-
-    It is the module's number, not that of the graph's own nodes: a graph that computes more than
-    the model needs gets no credit for it.
-    """
-    _set_metadata(model, MULTIPLY_ADDS_KEY, str(count))
-
-
-def _set_metadata(model: onnx.ModelProto, key: str, value: str) -> None:
-    kept = {entry.key: entry.value for entry in model.metadata_props}
-    onnx.helper.set_model_props(model, {**kept, key: value})
-
-
-def graph_from_module(
-    module: nn.Module, size: tuple[int, int], *, dynamic_batch: bool = False
-) -> onnx.ModelProto:
-    """Trace a module into an ONNX graph.
-
-    Args:
-        module: in eval mode, from float32 (B, 3, height, width) to one tensor.
-        size: input (height, width) in pixels.
-        dynamic_batch: leave the batch axis open instead of fixing it at 1.
-
-    Returns:
-        The graph, input `image`, output `logits`.
-
-    Raises:
-        ExportError: if PyTorch cannot translate the module.
-    """
-    # A traced batch of 1 would be taken for a constant.
-    example = torch.zeros(2 if dynamic_batch else 1, 3, *size)
-    shapes = ({0: torch.export.Dim("batch")},) if dynamic_batch else None
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of absent torchvision
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # PyTorch's own deprecations inside its exporter
-            program = torch.onnx.export(
-                module,
-                (example,),
-                dynamo=True,
-                opset_version=OPSET,
-                input_names=[INPUT],
-                output_names=[OUTPUT],
-                dynamic_shapes=shapes,
-                external_data=False,
-                verbose=False,
-            )
-    except torch.onnx.errors.OnnxExporterError as exc:
-        refusal = _refusal_behind(exc)
-        if refusal is not None:
-            raise ExportError(str(refusal)) from exc
-        raise ExportError(f"PyTorch cannot export {type(module).__name__}: {exc}") from exc
-    assert program is not None
-    model = program.model_proto
-    for value in program.model.graph.initializers.values():
-        value.const_value = None  # onnxscript's rewrite rules hold on to the graph they saw last
-    model.producer_name, model.producer_version = "edgevit", __version__
-    _drop_traces(model)
-    return model
-
-
-def _refusal_behind(error: BaseException | None) -> ModelError | None:
-    """What the module itself refused, such as an input size, if that is what stopped PyTorch."""
-    while error is not None and not isinstance(error, ModelError):
-        error = error.__cause__ or error.__context__
-    return error
-
-
-def _drop_traces(model: onnx.ModelProto) -> None:
-    """PyTorch notes for every node and value where in the source it came from."""
-    for values in (model.graph.node, model.graph.value_info, model.graph.input, model.graph.output):
-        for value in values:
-            del value.metadata_props[:]
-    del model.graph.metadata_props[:]
-    del model.graph.value_info[:]
+    return _write(module, ending, spec, destination, precision, dynamic_batch, notes, progress)
 
 
 def test_image() -> NDArray[np.uint8]:
@@ -244,6 +156,7 @@ def test_image() -> NDArray[np.uint8]:
 
 def _write(
     module: nn.Module,
+    ending: Ending,
     spec: ModelSpec,
     destination: Path,
     precision: str,
@@ -253,32 +166,45 @@ def _write(
 ) -> ExportReport:
     size = spec.input.size
     progress("tracing the deploy form")
-    model = graph_from_module(deploy(module, size), size, dynamic_batch=dynamic_batch)
+    model = graph_from_module(
+        ending.attach(deploy(module, size)).eval(),
+        size,
+        outputs=ending.outputs,
+        dynamic_batch=dynamic_batch,
+    )
     gc.collect()  # PyTorch's traces hold the weights and refer to themselves
     progress("comparing the graph with the module in ONNX Runtime")
     image = test_image()
     batch = _preprocess(image, spec.input)
-    logits, max_error = answer_and_difference(model, module, batch)
+    outputs, max_error = answer_and_difference(model, module, ending, batch)
     if precision == "fp16":
         store_in_half_precision(model)
-        full, logits = logits, load_graph(model)(batch)
-        notes += (f"half precision moved a logit by at most {np.abs(logits - full).max():.1e}",)
+        full, outputs = outputs, load_graph(model)(batch)
+        notes += tuple(_moved(key, full[key], outputs[key]) for key in ending.recorded)
     progress(f"writing {destination}")
-    vector = TestVector(image, Samples.of(batch), {OUTPUT: Samples.of(logits)})
-    embed_spec(model, spec.with_test_vector(vector))
+    recorded = {key: Samples.of(outputs[key]) for key in ending.recorded}
+    spec = spec.with_test_vector(TestVector(image, Samples.of(batch), recorded))
+    embed_spec(model, spec)
     count = multiply_adds(module, torch.empty(1, 3, *size, device="meta"))
     embed_multiply_adds(model, count)
     content = model.SerializeToString()
     _save(destination, content)
     return ExportReport(
         path=destination,
-        spec=spec.with_test_vector(vector),
+        spec=spec,
         nodes=len(model.graph.node),
         size_bytes=len(content),
         multiply_adds=count,
         max_error=max_error,
         notes=notes,
     )
+
+
+def _moved(name: str, before: Values, after: Values) -> str:
+    if before.dtype.kind in "iu":
+        return f"half precision changed {np.mean(before != after):.1%} of the {name!r}"
+    largest = np.abs(after.astype(np.float64) - before).max()
+    return f"half precision moved {name!r} by at most {largest:.1e}"
 
 
 def _preprocess(image: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.float32]:
@@ -288,30 +214,34 @@ def _preprocess(image: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.float32
 
 
 def _build(
-    classifier: Callable[[int], nn.Module],
+    definition: Definition,
+    kind: Kind,
     num_classes: int,
     loaded: Checkpoint | None,
     variant: str,
 ) -> nn.Module:
     torch.manual_seed(0)
-    module = classifier(num_classes)
+    widths = kind.widths(loaded.state_dict) if loaded else {}
+    module = definition.build(num_classes, **widths)
     if loaded is not None:
         others = {
-            name: partial(definition.classifier, num_classes)
-            for name, definition in VARIANTS.items()
-            if name != variant
+            name: partial(_hollow, other, num_classes, widths)
+            for name, other in DEFINITIONS.items()
+            if name != variant and other.head == definition.head
         }
         load_strictly(module, loaded.state_dict, variants=others)
     return module.eval()
 
 
-def _num_classes(
-    requested: int | None,
-    loaded: Checkpoint | None,
-    class_names: str | os.PathLike[str] | Sequence[str] | None,
-) -> int | None:
+def _hollow(definition: Definition, num_classes: int, widths: Mapping[str, int]) -> nn.Module:
+    """A module with the shapes alone."""
+    with torch.device("meta"):
+        return definition.build(num_classes, **widths)
+
+
+def _num_classes(requested: int | None, kind: Kind, loaded: Checkpoint | None) -> int | None:
     """What the checkpoint holds; it must be what was asked for."""
-    found = num_classes_in(loaded.state_dict) if loaded else None
+    found = kind.num_classes(loaded.state_dict) if loaded else None
     if requested is not None and requested < 1:
         raise ExportError(f"num_classes must be from 1 up, not {requested}")
     if requested and found and requested != found:
@@ -322,10 +252,10 @@ def _num_classes(
 
 
 def _class_names(
-    given: str | os.PathLike[str] | Sequence[str] | None, num_classes: int | None
+    given: ClassNames, num_classes: int | None, definition: Definition
 ) -> tuple[str, ...]:
     if given is None:
-        return default_class_names(num_classes or 1000)
+        return default_class_names(num_classes or definition.num_classes, definition.task)
     names = tuple(read_class_names(given) if isinstance(given, str | os.PathLike) else given)
     if num_classes is not None and len(names) != num_classes:
         raise ExportError(f"{len(names)} class names were given for {num_classes} classes")
@@ -347,6 +277,31 @@ def _check_arguments(input_size: tuple[int, int], precision: str) -> None:
         raise ExportError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
     if len(input_size) != 2 or min(input_size) < 1:
         raise ExportError(f"input_size must be a (height, width) from 1 up, not {input_size!r}")
+
+
+def _kind_of(variant: str, definition: Definition) -> Kind:
+    if definition.head not in KINDS:
+        raise ExportError(f"{variant!r} cannot be exported yet; heads that can: {', '.join(KINDS)}")
+    return KINDS[definition.head]
+
+
+def _check_kind(variant: str, kind: Kind, size: tuple[int, int], form: str | None) -> None:
+    if form is not None and form not in kind.forms:
+        choice = f"must be one of {', '.join(kind.forms)}" if kind.forms else "is none of its own"
+        raise ExportError(f"the form of the output of {variant!r} {choice}, not {form!r}")
+    step = kind.size_step
+    if any(side % step for side in size):
+        height, width = (max(1, round(side / step)) * step for side in size)
+        raise ExportError(
+            f"{variant!r} takes heights and widths that are multiples of {step}, not "
+            f"{size[0]}x{size[1]}; nearest: {height}x{width}"
+        )
+
+
+def _refuse(variant: str, **given: bool) -> None:
+    for name, is_given in given.items():
+        if is_given:
+            raise ExportError(f"{name} is for classifiers, which {variant!r} is not; leave it out")
 
 
 def _notes(loaded: Checkpoint | None) -> tuple[str, ...]:

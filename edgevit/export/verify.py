@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import onnx
@@ -14,19 +15,20 @@ from numpy.typing import NDArray
 from torch import nn
 
 from edgevit.core.errors import ExportError
+from edgevit.export.graph import INPUT
+from edgevit.export.kinds import Comparison, Ending
 
-INPUT, OUTPUT = "image", "logits"
 TOLERANCE = 1e-4  # float32 rounding of a whole network stays far below, a wrong operator far above
 
-Run = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-"""From float32 (B, 3, H, W) to float32 logits (B, C)."""
+Run = Callable[[NDArray[np.float32]], dict[str, NDArray[Any]]]
+"""From float32 (B, 3, H, W) to the graph's outputs by name, of whatever dtype they have."""
 
 
 def load_graph(model: onnx.ModelProto) -> Run:
     """Load a graph into ONNX Runtime on the CPU.
 
     Args:
-        model: a graph with input `image` and output `logits`.
+        model: a graph with input `image`.
 
     Returns:
         What runs it.
@@ -35,42 +37,53 @@ def load_graph(model: onnx.ModelProto) -> Run:
         file = Path(folder) / "graph.onnx"
         onnx.save(model, file)
         session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
 
-    def run(batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        logits: NDArray[np.float32] = session.run([OUTPUT], {INPUT: batch})[0]
-        return logits
+    def run(batch: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+        return dict(zip(names, session.run(names, {INPUT: batch}), strict=True))
 
     return run
 
 
 def answer_and_difference(
-    model: onnx.ModelProto, module: nn.Module, batch: NDArray[np.float32]
-) -> tuple[NDArray[np.float32], float]:
+    model: onnx.ModelProto, module: nn.Module, ending: Ending, batch: NDArray[np.float32]
+) -> tuple[dict[str, NDArray[Any]], float]:
     """Compare a graph with its module on a batch and on noise.
 
     Args:
-        model: a graph with input `image` and output `logits`.
-        module: in eval mode, from float32 (B, 3, H, W) to logits.
+        model: a graph with input `image`.
+        module: in eval mode, from float32 (B, 3, H, W) to what `ending` compares.
+        ending: how the graph ends.
         batch: float32 (B, 3, H, W).
 
     Returns:
-        The graph's logits for the batch, and the largest absolute difference of a logit.
+        The graph's outputs for the batch, and the largest absolute difference of a value.
 
     Raises:
         ExportError: if it is more than rounding explains.
     """
     run = load_graph(model)
     noise = np.random.default_rng(0).standard_normal(batch.shape, np.float32)
-    return run(batch), max(_difference(run, module, feed) for feed in (batch, noise))
+    answers = [run(feed) for feed in (batch, noise)]
+    differences = [
+        _checked(comparison)
+        for feed, outputs in zip((batch, noise), answers, strict=True)
+        for comparison in ending.compare(_answer(module, feed), outputs)
+    ]
+    return answers[0], max(differences)
 
 
-def _difference(run: Run, module: nn.Module, batch: NDArray[np.float32]) -> float:
+def _answer(module: nn.Module, batch: NDArray[np.float32]) -> Any:  # what the module gives
     with torch.no_grad():
-        expected = module(torch.from_numpy(batch)).numpy()
-    difference = float(np.abs(run(batch) - expected).max())
-    if not difference <= TOLERANCE * max(1.0, float(np.abs(expected).max())):
+        return module(torch.from_numpy(batch))
+
+
+def _checked(comparison: Comparison) -> float:
+    difference = comparison.difference
+    if not difference <= TOLERANCE * max(1.0, float(np.abs(comparison.module).max(initial=0))):
         raise ExportError(
-            f"the exported graph differs from the module by {difference:.1e} in a logit, more "
-            f"than {TOLERANCE}; nothing was written. Try another release of PyTorch or ONNX Runtime"
+            f"the exported graph differs from the module by {difference:.1e} in "
+            f"{comparison.what}, more than {TOLERANCE}; nothing was written. Try another release "
+            "of PyTorch or ONNX Runtime"
         )
     return difference

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import ClassVar
 
 from torch import nn
 
@@ -31,11 +32,41 @@ class Variant:
         input_size: (height, width) in pixels of the official evaluation.
     """
 
+    head: ClassVar[str] = "classifier"
+    task: ClassVar[str] = "classify"
+    num_classes: ClassVar[int] = 1000
+
     family: str
     classifier: Build
     pyramid: Callable[[], nn.Module] | None
     evaluation: Callable[[tuple[int, int]], InputSpec]
     input_size: tuple[int, int] = (224, 224)
+
+    def build(self, num_classes: int) -> nn.Module:
+        """Build the classifier with freshly initialised weights, in training mode."""
+        return self.classifier(num_classes)
+
+
+@dataclass(frozen=True)
+class DenseHead:
+    """What detectors or segmenters of one kind have in common.
+
+    Args:
+        task: `detect` or `segment`.
+        num_classes: number of classes of the official data set, COCO or ADE20K.
+        model: puts neck and head on a backbone, for a number of classes; takes their widths too.
+        input_size: (height, width) in pixels that suits a device, where nobody says another.
+        resize: how pictures of another shape get there, as in `InputSpec`.
+        pad_value: 0-255, what a letterbox is padded with: about the mean colour, which upstream
+            pads with.
+    """
+
+    task: str
+    num_classes: int
+    model: Callable[..., nn.Module]
+    input_size: tuple[int, int]
+    resize: str
+    pad_value: int = 0
 
 
 @dataclass(frozen=True)
@@ -44,15 +75,48 @@ class DenseVariant:
 
     Args:
         family: family name.
-        task: `detect` or `segment`.
-        model: builds it for a number of classes.
-        num_classes: number of classes of the official data set, COCO or ADE20K.
+        head: which, a name in `HEADS`.
+        pyramid: builds the backbone.
     """
 
     family: str
-    task: str
-    model: Build
-    num_classes: int
+    head: str
+    pyramid: Callable[[], nn.Module]
+
+    @property
+    def task(self) -> str:
+        """`detect` or `segment`."""
+        return HEADS[self.head].task
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes of the official data set."""
+        return HEADS[self.head].num_classes
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """(height, width) in pixels that suits a device."""
+        return HEADS[self.head].input_size
+
+    def evaluation(self, size: tuple[int, int]) -> InputSpec:
+        """Preprocessing for a (height, width): upstream's filter and colours, at a fixed size."""
+        head = HEADS[self.head]
+        return InputSpec(
+            size,
+            interpolation="bilinear",
+            resize=head.resize,
+            crop_pct=1.0,
+            pad_value=head.pad_value,
+        )
+
+    def build(self, num_classes: int, **widths: int) -> nn.Module:
+        """Build the model with freshly initialised weights, in training mode.
+
+        Args:
+            num_classes: number of classes.
+            widths: of neck and head, where they are not the official ones.
+        """
+        return HEADS[self.head].model(self.pyramid(), num_classes, **widths)
 
 
 def _cas_vit_evaluation(size: tuple[int, int]) -> InputSpec:
@@ -120,12 +184,7 @@ def _dense(
     head: str, family: str, name: str, pyramid: Callable[[], nn.Module]
 ) -> dict[str, DenseVariant]:
     """A dense variant under its name, `<backbone>_<head>`."""
-    task, num_classes, build = HEADS[head]
-
-    def model(num_classes: int) -> nn.Module:
-        return build(pyramid(), num_classes)
-
-    return {f"{name}_{head}": DenseVariant(family, task, model, num_classes)}
+    return {f"{name}_{head}": DenseVariant(family, head, pyramid)}
 
 
 def _cas_vit_dense(name: str) -> dict[str, DenseVariant]:
@@ -160,11 +219,10 @@ def _litv2_dense(name: str) -> dict[str, DenseVariant]:
     }
 
 
-# Task, number of classes of the official data set (COCO, ADE20K), and what puts it on a backbone.
-HEADS: dict[str, tuple[str, int, Callable[[nn.Module, int], nn.Module]]] = {
-    "retinanet": ("detect", 80, retinanet),
-    "mask_rcnn": ("detect", 80, mask_rcnn),
-    "semantic_fpn": ("segment", 150, semantic_fpn),
+HEADS = {
+    "retinanet": DenseHead("detect", 80, retinanet, (640, 640), "letterbox", 114),
+    "mask_rcnn": DenseHead("detect", 80, mask_rcnn, (640, 640), "letterbox", 114),
+    "semantic_fpn": DenseHead("segment", 150, semantic_fpn, (512, 512), "stretch"),
 }
 
 DENSE_VARIANTS: dict[str, DenseVariant] = {}
@@ -175,6 +233,8 @@ for _name in lightvit.CONFIGS:
 for _name in ("litv2_s", "litv2_m", "litv2_b"):
     DENSE_VARIANTS |= _litv2_dense(_name)
 
+DEFINITIONS: dict[str, Variant | DenseVariant] = {**VARIANTS, **DENSE_VARIANTS}
+
 
 def variant_names(task: str | None = None) -> list[str]:
     """Names that `create` knows.
@@ -182,9 +242,7 @@ def variant_names(task: str | None = None) -> list[str]:
     Args:
         task: `classify`, `detect` or `segment`; by default all of them.
     """
-    tasks = dict.fromkeys(VARIANTS, "classify")
-    tasks |= {name: dense.task for name, dense in DENSE_VARIANTS.items()}
-    return [name for name, its_task in tasks.items() if task in (None, its_task)]
+    return [name for name, found in DEFINITIONS.items() if task in (None, found.task)]
 
 
 def find_variant(name: str) -> Variant:
@@ -196,6 +254,17 @@ def find_variant(name: str) -> Variant:
     if name not in VARIANTS:
         raise _unknown(name, list(VARIANTS))
     return VARIANTS[name]
+
+
+def find_definition(name: str) -> Variant | DenseVariant:
+    """Look any variant up.
+
+    Raises:
+        ModelError: listing the known names.
+    """
+    if name not in DEFINITIONS:
+        raise _unknown(name, list(DEFINITIONS))
+    return DEFINITIONS[name]
 
 
 def _unknown(name: str, known: list[str]) -> ModelError:
@@ -218,12 +287,8 @@ def create(name: str, num_classes: int | None = None) -> nn.Module:
     Raises:
         ModelError: if there is no such variant.
     """
-    if name in VARIANTS:
-        return VARIANTS[name].classifier(1000 if num_classes is None else num_classes)
-    if name not in DENSE_VARIANTS:
-        raise _unknown(name, variant_names())
-    dense = DENSE_VARIANTS[name]
-    return dense.model(dense.num_classes if num_classes is None else num_classes)
+    definition = find_definition(name)
+    return definition.build(definition.num_classes if num_classes is None else num_classes)
 
 
 def create_pyramid(name: str) -> nn.Module:

@@ -19,9 +19,9 @@ from torch import nn  # noqa: E402
 import edgevit  # noqa: E402
 from edgevit import models  # noqa: E402
 from edgevit.errors import ModelError  # noqa: E402
-from edgevit.export import export_classifier  # noqa: E402
+from edgevit.export import export_model  # noqa: E402
 from edgevit.export.deploy import deploy  # noqa: E402
-from edgevit.export.onnx import graph_from_module  # noqa: E402
+from edgevit.export.graph import graph_from_module  # noqa: E402
 from edgevit.export.verify import load_graph  # noqa: E402
 from edgevit.models.lightvit import (  # noqa: E402
     MLP,
@@ -124,7 +124,9 @@ def test_graph_of_one_image_is_lean(classifier):
     )
     assert len(operators(graph)) < 260  # three blocks, two merges
     batch = images(1, 3, 224, 224, dtype=torch.float32)
-    assert np.abs(load_graph(graph)(batch.numpy()) - classifier(batch).numpy()).max() < 1e-4
+    assert (
+        np.abs(load_graph(graph)(batch.numpy())["logits"] - classifier(batch).numpy()).max() < 1e-4
+    )
 
 
 @pytest.fixture(scope="module")
@@ -175,9 +177,7 @@ def exported(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param)
     weights = golden.state_dict(golden.LIGHTVIT[request.param]["state_dict"])
     torch.save({"state_dict": weights}, folder / "official.pth")
-    return export_classifier(
-        request.param, folder / "model.onnx", checkpoint=folder / "official.pth"
-    )
+    return export_model(request.param, folder / "model.onnx", checkpoint=folder / "official.pth")
 
 
 @cache

@@ -20,7 +20,7 @@ import official_layouts  # noqa: E402
 
 import edgevit  # noqa: E402
 from edgevit.core.registry import get_backend  # noqa: E402
-from edgevit.export import export_classifier  # noqa: E402
+from edgevit.export import export_model  # noqa: E402
 from edgevit.export.deploy import deploy  # noqa: E402
 from edgevit.models import create  # noqa: E402
 from edgevit.models.litv2 import DeformableTokenMerging, HiLo  # noqa: E402
@@ -76,7 +76,7 @@ def test_the_file_gives_the_official_logits_on_every_runtime(name, tmp_path):
     official_layouts.litv2(tmp_path / "official.pth", golden.state_dict(official_rows(name)))
     size = tuple(case["input_shape"][2:])
 
-    report = export_classifier(
+    report = export_model(
         name, tmp_path / "model.onnx", checkpoint=tmp_path / "official.pth", input_size=size
     )
 

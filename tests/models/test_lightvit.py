@@ -172,14 +172,14 @@ def test_stochastic_depth_drops_whole_branches_in_training_only():
 @torch.no_grad()
 def test_the_classifier_exports_as_it_stands():
     pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
-    from edgevit.export.onnx import graph_from_module
+    from edgevit.export.graph import graph_from_module
     from edgevit.export.verify import load_graph
 
     torch.manual_seed(0)
     model = LightViT(SMALLEST, num_classes=10).eval()
     batch = torch.randn(3, 3, 224, 224)
     graph = graph_from_module(model, (224, 224), dynamic_batch=True)
-    assert np.abs(load_graph(graph)(batch.numpy()) - model(batch).numpy()).max() < 1e-5
+    assert np.abs(load_graph(graph)(batch.numpy())["logits"] - model(batch).numpy()).max() < 1e-5
 
 
 @pytest.mark.parametrize("name", VARIANTS)

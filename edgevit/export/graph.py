@@ -1,0 +1,110 @@
+"""From a PyTorch module to an ONNX graph, and what travels in its metadata."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Sequence
+
+import onnx
+import torch
+from torch import nn
+
+from edgevit import __version__
+from edgevit.core.errors import ExportError, ModelError
+from edgevit.core.onnx_file import MULTIPLY_ADDS_KEY
+from edgevit.core.spec import METADATA_KEY, ModelSpec
+
+# The first opset with Gelu as one operator; ONNX Runtime 1.20, the oldest release that
+# edgevit accepts, and OpenVINO read it.
+OPSET = 20
+INPUT = "image"
+LOGITS = ("logits",)
+
+
+def graph_from_module(
+    module: nn.Module,
+    size: tuple[int, int],
+    *,
+    outputs: Sequence[str] = LOGITS,
+    dynamic_batch: bool = False,
+) -> onnx.ModelProto:
+    """Trace a module into an ONNX graph.
+
+    Args:
+        module: in eval mode, from float32 (B, 3, height, width) to a tensor for each output.
+        size: input (height, width) in pixels.
+        outputs: their names.
+        dynamic_batch: leave the batch axis open instead of fixing it at 1.
+
+    Returns:
+        The graph, with input `image`.
+
+    Raises:
+        ExportError: if PyTorch cannot translate the module.
+    """
+    # A traced batch of 1 would be taken for a constant.
+    example = torch.zeros(2 if dynamic_batch else 1, 3, *size)
+    shapes = ({0: torch.export.Dim("batch")},) if dynamic_batch else None
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of absent torchvision
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PyTorch's own deprecations inside its exporter
+            program = torch.onnx.export(
+                module,
+                (example,),
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=[INPUT],
+                output_names=list(outputs),
+                dynamic_shapes=shapes,
+                external_data=False,
+                verbose=False,
+            )
+    except torch.onnx.errors.OnnxExporterError as exc:
+        refusal = _refusal_behind(exc)
+        if refusal is not None:
+            raise ExportError(str(refusal)) from exc
+        raise ExportError(f"PyTorch cannot export {type(module).__name__}: {exc}") from exc
+    assert program is not None
+    model = program.model_proto
+    for value in program.model.graph.initializers.values():
+        value.const_value = None  # onnxscript's rewrite rules hold on to the graph they saw last
+    model.producer_name, model.producer_version = "edgevit", __version__
+    _drop_traces(model)
+    return model
+
+
+def _refusal_behind(error: BaseException | None) -> ModelError | None:
+    """What the module itself refused, such as an input size, if that is what stopped PyTorch."""
+    while error is not None and not isinstance(error, ModelError):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def _drop_traces(model: onnx.ModelProto) -> None:
+    """PyTorch notes for every node and value where in the source it came from."""
+    for values in (model.graph.node, model.graph.value_info, model.graph.input, model.graph.output):
+        for value in values:
+            del value.metadata_props[:]
+    del model.graph.metadata_props[:]
+    del model.graph.value_info[:]
+
+
+def embed_spec(model: onnx.ModelProto, spec: ModelSpec) -> None:
+    """Put the spec into a model's metadata, replacing one that is there."""
+    _set_metadata(model, METADATA_KEY, spec.to_json())
+
+
+def embed_multiply_adds(model: onnx.ModelProto, count: int) -> None:
+    """Put the number of multiply-adds for one image into a model's metadata, as `bench` reads it.
+
+    It is the module's number, not that of the graph's own nodes: a graph that computes more than
+    the model needs gets no credit for it.
+    """
+    _set_metadata(model, MULTIPLY_ADDS_KEY, str(count))
+
+
+def _set_metadata(model: onnx.ModelProto, key: str, value: str) -> None:
+    kept = {entry.key: entry.value for entry in model.metadata_props}
+    onnx.helper.set_model_props(model, {**kept, key: value})
