@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -31,6 +32,12 @@ def picture_options(command: Command) -> Command:
     ):
         command = option(command)
     return command
+
+
+def output_option(name: str, what: str) -> Callable[[Command], Command]:
+    """Make an option that names where to write something made of each picture."""
+    described = f"{what}: a file, or a folder for several pictures."
+    return click.option(name, type=click.Path(path_type=Path), help=described)
 
 
 def parse_size(
