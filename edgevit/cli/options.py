@@ -10,6 +10,10 @@ import click
 
 Command = TypeVar("Command", bound=Callable[..., Any])  # click commands take any parameters
 
+preprocess_option = click.option(
+    "--preprocess", type=click.Choice(["exact", "fast"]), help="Resampling."
+)
+
 
 def runtime_options(command: Command) -> Command:
     """Add --backend, --device and --threads."""
@@ -26,7 +30,7 @@ def picture_options(command: Command) -> Command:
     """Add IMAGE..., --backend, --device, --threads, --preprocess and --json."""
     for option in (
         click.option("--json", "as_json", is_flag=True, help="One JSON document for each picture."),
-        click.option("--preprocess", type=click.Choice(["exact", "fast"]), help="Resampling."),
+        preprocess_option,
         runtime_options,
         click.argument("images", nargs=-1, required=True, metavar="IMAGE..."),
     ):
