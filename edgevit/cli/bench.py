@@ -15,7 +15,7 @@ from rich.progress import Progress, TaskID
 from rich.table import Table
 
 from edgevit.benchmark import Arithmetic, BenchmarkReport, benchmark
-from edgevit.cli.options import parse_size, runtime_options
+from edgevit.cli.options import parse_size, preprocess_option, runtime_options
 from edgevit.core.image import load_image
 from edgevit.predictor import Predictor
 
@@ -23,7 +23,7 @@ from edgevit.predictor import Predictor
 @click.command()
 @click.argument("models", nargs=-1, metavar="[MODEL]...")
 @runtime_options
-@click.option("--preprocess", type=click.Choice(["exact", "fast"]), help="Resampling.")
+@preprocess_option
 @click.option(
     "--image",
     type=click.Path(path_type=Path),

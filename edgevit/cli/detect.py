@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from edgevit.cli.options import picture_options
+from edgevit.cli.options import output_option, picture_options
 from edgevit.cli.pictures import answer_pictures, drawn, require_model
 from edgevit.core.results import Detections
-from edgevit.predictor import Predictor
 
 
 @click.command()
@@ -27,55 +27,34 @@ from edgevit.predictor import Predictor
 )
 @click.option("--class", "class_names", multiple=True, help="Only this class; may be repeated.")
 @click.option("--masks", is_flag=True, help="Answer masks as well, as COCO run lengths.")
-@click.option(
-    "--output",
-    type=click.Path(path_type=Path),
-    help="Write the picture with its objects: a file, or a folder for several pictures.",
-)
-@click.pass_context
+@output_option("--output", "Write the picture with its objects")
 def detect(
-    context: click.Context,
-    images: tuple[str, ...],
     model: str | None,
-    backend: str,
-    device: str,
-    threads: int | None,
-    preprocess: str | None,
     score_threshold: float | None,
     max_detections: int | None,
     class_names: tuple[str, ...],
     masks: bool,
-    as_json: bool,
     output: Path | None,
+    **common: Any,
 ) -> None:
     """Find objects in pictures.
 
     Boxes are x0 y0 x1 y1 in pixels of the picture. A picture that cannot be read is reported on
     stderr and the others are still answered; the exit code is 1 then.
     """
-    with Predictor(
-        require_model(model, "detector"),
-        backend=backend,
-        device=device,
-        threads=threads,
-        preprocess=preprocess,
-    ) as predictor:
-        answer_pictures(
-            context,
-            predictor,
-            images,
-            answer=lambda image: predictor.detect(
-                image,
-                score_threshold,
-                max_detections,
-                class_names=class_names or None,
-                masks="rle" if masks else None,
-            ),
-            describe=_describe,
-            as_json=as_json,
-            output=output,
-            picture=drawn,
-        )
+    answer_pictures(
+        answer=lambda predictor, image: predictor.detect(
+            image,
+            score_threshold,
+            max_detections,
+            class_names=class_names or None,
+            masks="rle" if masks else None,
+        ),
+        describe=_describe,
+        writes=[(output, drawn)],
+        model=require_model(model, "detector"),
+        **common,
+    )
 
 
 def _describe(result: Detections) -> list[str]:

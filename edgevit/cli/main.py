@@ -19,6 +19,7 @@ COMMANDS = {
     "classify": "Name what pictures show.",
     "detect": "Find objects in pictures.",
     "doctor": "Show what this machine has; with a MODEL, prove that it computes right here.",
+    "eval": "Measure a model's accuracy on a data set.",
     "export": "Turn a checkpoint into one self-describing ONNX file.",
     "segment": "Label every pixel of pictures.",
     "zoo": "List and show the known models.",

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 Command = TypeVar("Command", bound=Callable[..., Any])  # click commands take any parameters
+
+preprocess_option = click.option(
+    "--preprocess", type=click.Choice(["exact", "fast"]), help="Resampling."
+)
 
 
 def runtime_options(command: Command) -> Command:
@@ -25,12 +30,18 @@ def picture_options(command: Command) -> Command:
     """Add IMAGE..., --backend, --device, --threads, --preprocess and --json."""
     for option in (
         click.option("--json", "as_json", is_flag=True, help="One JSON document for each picture."),
-        click.option("--preprocess", type=click.Choice(["exact", "fast"]), help="Resampling."),
+        preprocess_option,
         runtime_options,
         click.argument("images", nargs=-1, required=True, metavar="IMAGE..."),
     ):
         command = option(command)
     return command
+
+
+def output_option(name: str, what: str) -> Callable[[Command], Command]:
+    """Make an option that names where to write something made of each picture."""
+    described = f"{what}: a file, or a folder for several pictures."
+    return click.option(name, type=click.Path(path_type=Path), help=described)
 
 
 def parse_size(

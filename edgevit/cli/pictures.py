@@ -15,53 +15,50 @@ from edgevit.core.errors import InputError, ModelNotFoundError
 from edgevit.core.results import Result
 from edgevit.predictor import Predictor
 
-# Each command has its own type of result, which its three functions share.
-Answer = Callable[[str], Any]
+# Each command has its own type of result, which its functions share.
+Answer = Callable[[Predictor, str], Any]
 Describe = Callable[[Any], Sequence[str]]
 Picture = Callable[[str, Any], NDArray[np.integer]]
 
 
 def answer_pictures(
-    context: click.Context,
-    predictor: Predictor,
-    images: tuple[str, ...],
     *,
     answer: Answer,
     describe: Describe,
+    writes: Sequence[tuple[Path | None, Picture]],
+    images: tuple[str, ...],
     as_json: bool,
-    output: Path | None,
-    picture: Picture,
+    **runtime: Any,
 ) -> None:
-    """Answer, print and write pictures one after the other.
+    """Load the model, then answer, print and write pictures one after the other.
 
     A picture that cannot be read is reported on stderr and the others are still answered; the
     exit code is 1 then.
 
     Args:
-        context: ends with exit code 1 where a picture failed.
-        predictor: names the model and the backend.
-        images: paths of pictures.
         answer: predicts a picture.
         describe: makes the lines that are printed of a result.
+        writes: what to write of each picture: where (a file, or a folder for several pictures;
+            None for nowhere), and what makes it of the picture's path and the result.
+        images: paths of pictures.
         as_json: print one JSON document for each picture instead.
-        output: write the picture that `picture` makes: a file, or a folder for several; or None.
-        picture: makes, of a picture's path and the result, what is written.
+        runtime: what Predictor takes, from the command's options.
     """
     failed = False
-    for image in images:
-        try:
-            result = answer(image)
-            if output is not None:
-                _write(picture(image, result), _target(output, image, len(images)))
-        except InputError as exc:
-            click.echo(f"edgevit: {exc}", err=True)
-            failed = True
-            continue
-        spent = sum(result.timings_ms.values())
-        lines = [f"{image}  ({spent:.1f} ms)", *(f"  {line}" for line in describe(result))]
-        click.echo(_document(image, result, predictor) if as_json else "\n".join(lines))
+    with Predictor(**runtime) as predictor:
+        for image in images:
+            try:
+                result = answer(predictor, image)
+                _write_all(writes, image, result, to_folders=len(images) > 1)
+            except InputError as exc:
+                click.echo(f"edgevit: {exc}", err=True)
+                failed = True
+                continue
+            spent = sum(result.timings_ms.values())
+            lines = [f"{image}  ({spent:.1f} ms)", *(f"  {line}" for line in describe(result))]
+            click.echo(_document(image, result, predictor) if as_json else "\n".join(lines))
     if failed:
-        context.exit(1)
+        click.get_current_context().exit(1)
 
 
 def drawn(image: str, result: Result) -> NDArray[np.uint8]:
@@ -95,11 +92,16 @@ def _document(image: str, result: Result, predictor: Predictor) -> str:
     )
 
 
-def _target(output: Path, image: str, count: int) -> Path:
-    if count > 1 or output.is_dir():
-        output.mkdir(parents=True, exist_ok=True)
-        return output / f"{Path(image).stem}.png"
-    return output
+def _write_all(
+    writes: Sequence[tuple[Path | None, Picture]], image: str, result: Result, *, to_folders: bool
+) -> None:
+    for output, picture in writes:
+        if output is None:
+            continue
+        if to_folders or output.is_dir():
+            output.mkdir(parents=True, exist_ok=True)
+            output = output / f"{Path(image).stem}.png"
+        _write(picture(image, result), output)
 
 
 def _write(pixels: NDArray[np.integer], target: Path) -> None:

@@ -3,37 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
 from numpy.typing import NDArray
 
-from edgevit.cli.options import picture_options
-from edgevit.cli.pictures import answer_pictures, require_model
+from edgevit.cli.options import output_option, picture_options
+from edgevit.cli.pictures import answer_pictures, drawn, require_model
 from edgevit.core.results import Segmentation
-from edgevit.predictor import Predictor
 
 
 @click.command()
 @click.option("--model", help="ONNX file or zoo name of a segmenter.")
 @picture_options
-@click.option(
-    "--output",
-    type=click.Path(path_type=Path),
-    help="Write the class map, a PNG of class ids: a file, or a folder for several pictures.",
-)
-@click.pass_context
-def segment(
-    context: click.Context,
-    images: tuple[str, ...],
-    model: str | None,
-    backend: str,
-    device: str,
-    threads: int | None,
-    preprocess: str | None,
-    as_json: bool,
-    output: Path | None,
-) -> None:
+@output_option("--output", "Write the class map, a PNG of class ids")
+@output_option("--overlay", "Write the picture with its classes in colours, to look at")
+def segment(model: str | None, output: Path | None, overlay: Path | None, **common: Any) -> None:
     """Label every pixel of pictures.
 
     A picture that cannot be read is reported on stderr and the others are still answered; the
@@ -43,23 +29,13 @@ def segment(
         raise click.BadParameter(
             f"a class map is a .png, not {output.name!r}", param_hint="--output"
         )
-    with Predictor(
-        require_model(model, "segmenter"),
-        backend=backend,
-        device=device,
-        threads=threads,
-        preprocess=preprocess,
-    ) as predictor:
-        answer_pictures(
-            context,
-            predictor,
-            images,
-            answer=predictor.segment,
-            describe=_describe,
-            as_json=as_json,
-            output=output,
-            picture=_class_map,
-        )
+    answer_pictures(
+        answer=lambda predictor, image: predictor.segment(image),
+        describe=_describe,
+        writes=[(output, _class_map), (overlay, drawn)],
+        model=require_model(model, "segmenter"),
+        **common,
+    )
 
 
 def _describe(result: Segmentation) -> list[str]:

@@ -30,7 +30,10 @@ def run(*arguments):
         (),
         *(
             (name,)
-            for name in ("classify", "detect", "segment", "export", "bench", "doctor", "zoo")
+            for name in (
+                *("classify", "detect", "segment", "eval"),
+                *("export", "bench", "doctor", "zoo"),
+            )
         ),
     ],
 )

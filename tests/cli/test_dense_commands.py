@@ -115,6 +115,18 @@ def test_segment_writes_the_maps_of_several_pictures_into_a_folder(model, pictur
     assert sorted(path.name for path in folder.iterdir()) == ["other.png", "scene.png"]
 
 
+def test_segment_writes_an_overlay_beside_the_class_map(model, picture, tmp_path):
+    output, overlay = tmp_path / "map.png", tmp_path / "overlay.jpg"
+    run(
+        *("segment", picture, "--model", model("tiny_classes")),
+        *("--output", output, "--overlay", overlay),
+    )
+    assert cv2.imread(str(output), cv2.IMREAD_UNCHANGED).max() == 2
+    shown = cv2.imread(str(overlay))
+    assert shown.shape == SCENE.shape
+    assert not np.array_equal(shown, SCENE)
+
+
 def test_segment_refuses_to_write_class_ids_into_a_lossy_picture(model, picture):
     result = run("segment", picture, "--model", model("tiny_logits"), "--output", "map.jpg")
     assert result.exit_code == 2

@@ -1,0 +1,142 @@
+"""`edgevit eval`."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import Progress, TaskID
+from rich.table import Table
+
+from edgevit.cli.options import preprocess_option, runtime_options
+from edgevit.core.errors import InputError
+from edgevit.evaluate import DataSet, EvaluationReport, evaluate
+from edgevit.predictor import Predictor
+
+COUNTS = ("images", "boxes", "pixels")
+PATH = click.Path(path_type=Path)
+LABEL_VALUE = click.IntRange(0, 65535)
+
+
+@click.command()
+@click.argument("model")
+@click.option("--data", "folder", type=PATH, required=True, help="Folder of the data set.")
+@click.option("--split", help="Part of the data set, such as val.")
+@click.option("--annotations", type=PATH, help="Detectors: the COCO JSON file.")
+@click.option("--images", type=PATH, help="Folder of the pictures.")
+@click.option(
+    "--labels",
+    type=PATH,
+    help="Classifiers: the list of `file,label`. Segmenters: the folder of label PNGs.",
+)
+@click.option(
+    "--class-names",
+    "names_file",
+    type=PATH,
+    help="Classifiers, detectors: a file with what the data calls each of the model's classes, a "
+    "line each, in the order of class ids.",
+)
+@click.option(
+    "--ignore-index",
+    type=LABEL_VALUE,
+    multiple=True,
+    help="Segmenters: label value that counts nowhere; may be repeated.  [default: 255]",
+)
+@click.option(
+    "--first-class",
+    type=LABEL_VALUE,
+    help="Segmenters: label value of class 0; lower ones count nowhere.  [default: what the "
+    "data's labels.csv says, else 0]",
+)
+@click.option("--limit", type=click.IntRange(min=1), help="So many pictures, spread evenly.")
+@runtime_options
+@preprocess_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+def eval(
+    model: str,
+    folder: Path,
+    names_file: Path | None,
+    ignore_index: tuple[int, ...],
+    as_json: bool,
+    backend: str,
+    device: str,
+    threads: int | None,
+    preprocess: str | None,
+    **places: Any,  # the other fields of a DataSet
+) -> None:
+    r"""Measure the accuracy of MODEL (an ONNX file or a zoo name) on a data set.
+
+    \b
+    Classifiers (top-1, top-5): DIR/[SPLIT/]<class>/*.jpg, or
+      DIR/[SPLIT/]labels.csv with lines `file,label` (a class name or id).
+    Detectors (COCO AP): DIR/annotations/instances_SPLIT.json, DIR/images/*.jpg.
+    Segmenters (mIoU): DIR/images/[SPLIT/]<id>.jpg, DIR/labels/[SPLIT/]<id>.png;
+      DIR/labels.csv with lines `value,name` may say which value is which class.
+    """
+    names = None if names_file is None else _read_lines(names_file)
+    data = DataSet(folder, class_names=names, ignore_index=ignore_index or None, **places)
+    with (
+        Predictor(
+            model, backend=backend, device=device, threads=threads, preprocess=preprocess
+        ) as predictor,
+        Progress(console=Console(stderr=True), transient=True) as progress,
+    ):
+        task = progress.add_task(predictor.spec.name, total=None)
+        report = evaluate(predictor, data, progress=partial(_advance, progress, task))
+    if as_json:
+        click.echo(json.dumps(report.to_dict(), ensure_ascii=False))
+    else:
+        _print(report)
+
+
+def _read_lines(path: Path) -> tuple[str, ...]:
+    try:
+        return tuple(path.read_text(encoding="utf-8-sig").rstrip().splitlines())
+    except (OSError, UnicodeDecodeError) as exc:
+        raise InputError(f"class names cannot be read from {str(path)!r}: {exc}") from exc
+
+
+def _advance(progress: Progress, task: TaskID, done: int, total: int) -> None:
+    progress.update(task, completed=done, total=total)
+
+
+def _print(report: EvaluationReport) -> None:
+    console = Console(soft_wrap=True, highlight=False)
+    split = "" if report.split is None else f", {report.split}"
+    console.print(
+        f"{report.model} on {report.backend} {report.device}, {report.preprocess} preprocessing: "
+        f"{report.images} images of {report.data}{split}",
+        markup=False,
+    )
+    console.print(_table(report))
+    for name, value in report.overall.items():
+        console.print(f"{name:20} {_share(value):>7}")
+    spent = ", ".join(f"{stage} {ms:.1f}" for stage, ms in report.timings_ms.items())
+    console.print(f"medians in ms: {spent}")
+    for note in report.notes:
+        console.print(note, markup=False)
+
+
+def _table(report: EvaluationReport) -> Table:
+    table = Table()
+    headings = [name for name in report.per_class[0] if name != "class_id"]
+    for name in headings:
+        table.add_column(name, justify="left" if name == "class_name" else "right")
+    for row in report.per_class:
+        table.add_row(*(_cell(name, row[name]) for name in headings))
+    return table
+
+
+def _cell(name: str, value: Any) -> str:  # a name, a count or a share
+    if name == "class_name":
+        return escape(value)
+    return str(value) if name in COUNTS else _share(value)
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2%}"
