@@ -69,7 +69,7 @@ def eval(
     preprocess: str | None,
     **places: Any,  # the other fields of a DataSet
 ) -> None:
-    r"""Measure the accuracy of MODEL (an ONNX file or a zoo name) on a data set.
+    """Measure the accuracy of MODEL (an ONNX file or a zoo name) on a data set.
 
     \b
     Classifiers (top-1, top-5): DIR/[SPLIT/]<class>/*.jpg, or
@@ -77,14 +77,15 @@ def eval(
     Detectors (COCO AP): DIR/annotations/instances_SPLIT.json, DIR/images/*.jpg.
     Segmenters (mIoU): DIR/images/[SPLIT/]<id>.jpg, DIR/labels/[SPLIT/]<id>.png;
       DIR/labels.csv with lines `value,name` may say which value is which class.
-    """
+    """  # noqa: D301 - click's mark for lines to keep
     names = None if names_file is None else _read_lines(names_file)
     data = DataSet(folder, class_names=names, ignore_index=ignore_index or None, **places)
+    console = Console(stderr=True)
     with (
         Predictor(
             model, backend=backend, device=device, threads=threads, preprocess=preprocess
         ) as predictor,
-        Progress(console=Console(stderr=True), transient=True) as progress,
+        Progress(console=console, transient=True, disable=not console.is_terminal) as progress,
     ):
         task = progress.add_task(predictor.spec.name, total=None)
         report = evaluate(predictor, data, progress=partial(_advance, progress, task))

@@ -87,7 +87,7 @@ def _from_folders(base: Path, names: Sequence[str]) -> list[Labelled]:
             f"no labelled pictures in {str(base)!r}; a classifier is measured on pictures in "
             f"folders named after their classes, or listed in {' or '.join(LISTS)} as `file,label`"
         )
-    ids = _ids_of(filled, names, f"the folders of {str(base)!r}")
+    ids = _ids_of(filled, names, f"the folders of {str(base)!r}, one for each class")
     return [(path, ids[name]) for name, found in filled.items() for path in found]
 
 
@@ -106,9 +106,13 @@ def _find(file: str, folders: list[Path]) -> Path:
 
 
 def _ids_of(labels: Collection[str], names: Sequence[str], where: str) -> Mapping[str, int]:
-    """By name; where no label is a name and all are whole numbers in range, by class id."""
-    if set(labels).isdisjoint(names) and all(label.isdecimal() for label in labels):
-        ids = {label: int(label) for label in labels}
-        if max(ids.values()) < len(names):
-            return ids
-    return ids_of_names(labels, names, where)
+    """By name; where no label is a name and all are whole numbers, by class id."""
+    if not set(labels).isdisjoint(names) or not all(label.isdecimal() for label in labels):
+        return ids_of_names(labels, names, where)
+    ids = {label: int(label) for label in labels}
+    if max(ids.values()) >= len(names):
+        raise InputError(
+            f"{where}: class ids go up to {max(ids.values())}, but the model has {len(names)} "
+            "classes, from 0 on"
+        )
+    return ids

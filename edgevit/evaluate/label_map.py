@@ -48,8 +48,9 @@ def read_label_map(path: Path) -> LabelMap:
     samples = cv2.imdecode(np.frombuffer(_grey(header.encoded), np.uint8), cv2.IMREAD_UNCHANGED)
     if samples is None:
         raise InputError(f"the labels {str(path)!r} are damaged")
-    spread = 255 // ((1 << depth) - 1) if depth < 8 else 1
-    return np.asarray(samples // spread, np.uint16 if depth == 16 else np.uint8)
+    if depth == 16:
+        return samples.astype(np.uint16, copy=False)
+    return (samples // (255 // ((1 << depth) - 1))).astype(np.uint8, copy=False)
 
 
 def _grey(encoded: bytes) -> bytes:

@@ -163,7 +163,7 @@ def _pairs(data: DataSet) -> tuple[list[Pair], list[str]]:
             "images/[split/] and PNGs of class ids of the same names in labels/[split/]"
         )
     spare = len(pictures) - len(pairs)
-    return pairs, [f"{spare} pictures have no labels: left out"] if spare else []
+    return pairs, [f"pictures without labels, left out: {spare}"] if spare else []
 
 
 def _at_size(
