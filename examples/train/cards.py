@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 TEST_SIZE = 384  # the longer side of a picture as the detector will see it
 SCALES = (0.6, 1.35)  # of training pictures, over their size in the test
 INSIDE = 0.75  # share of windows that reach no further beyond the picture than they must
-MOSAIC = 0.5  # share of pictures that four parts make up
+WHOLE = 0.3  # share of batches of whole pictures, which show what surrounds the cards in the test
+WHOLE_SCALES = (0.7, 1.0)
+MOSAIC = 0.5  # share of the other pictures that four parts make up
 KEEP, DROP = 0.45, 0.05  # visible share of a box: object, neither, or background
 
 Boxes = NDArray[np.float32]
@@ -55,17 +57,42 @@ def read_scenes(folder: Path, split: str) -> list[Scene]:
     return scenes
 
 
-def draw_example(scenes: list[Scene], size: int, rng: np.random.Generator) -> Scene:
-    """One augmented picture of `size` by `size` pixels: a part of a scene, or of four."""
-    if rng.random() >= MOSAIC:
-        scene = draw_part(scenes, (size, size), rng)
+def draw_examples(
+    scenes: list[Scene], size: int, count: int, rng: np.random.Generator
+) -> list[Scene]:
+    """Augmented pictures of one size.
+
+    Either `count` parts of `size` by `size` pixels, or whole pictures of the test's size, as many
+    as have about the same number of pixels.
+    """
+    if rng.random() < WHOLE:
+        count = max(1, round(count * size**2 / TEST_SIZE**2))
+        drawn = [draw_whole(scenes, rng) for _ in range(count)]
     else:
-        row, column = rng.integers(size // 4, 3 * size // 4, 2)
-        corners = [(0, 0, row, column), (0, column, row, size),
-                   (row, 0, size, column), (row, column, size, size)]  # fmt: skip
-        scene = mosaic([draw_part(scenes, (y2 - y1, x2 - x1), rng) for y1, x1, y2, x2 in corners],
-                       corners, size)  # fmt: skip
-    return replace(scene, image=jitter_colour(scene.image, rng))
+        drawn = [draw_window(scenes, size, rng) for _ in range(count)]
+    return [replace(scene, image=jitter_colour(scene.image, rng)) for scene in drawn]
+
+
+def draw_whole(scenes: list[Scene], rng: np.random.Generator) -> Scene:
+    """A whole picture, turned, scaled and padded to the test's size."""
+    scene = draw_scaled(scenes, WHOLE_SCALES, rng)
+    top, left = (int(rng.integers(side - TEST_SIZE, 1)) for side in scene.image.shape[:2])
+    return cut(scene, top, left, (TEST_SIZE, TEST_SIZE))
+
+
+def draw_window(scenes: list[Scene], size: int, rng: np.random.Generator) -> Scene:
+    """A part of a picture, or of four, of `size` by `size` pixels."""
+    if rng.random() >= MOSAIC:
+        return draw_part(scenes, (size, size), rng)
+    row, column = rng.integers(size // 4, 3 * size // 4, 2)
+    corners = [
+        (0, 0, row, column),
+        (0, column, row, size),
+        (row, 0, size, column),
+        (row, column, size, size),
+    ]
+    parts = [draw_part(scenes, (y2 - y1, x2 - x1), rng) for y1, x1, y2, x2 in corners]
+    return mosaic(parts, corners, size)
 
 
 def mosaic(parts: list[Scene], corners: list[tuple[int, int, int, int]], size: int) -> Scene:
@@ -81,20 +108,27 @@ def mosaic(parts: list[Scene], corners: list[tuple[int, int, int, int]], size: i
 
 
 def draw_part(scenes: list[Scene], size: tuple[int, int], rng: np.random.Generator) -> Scene:
-    """A part (height, width) of a random scene, turned by quarters and scaled, around a card."""
-    scene = turn(scenes[rng.integers(len(scenes))], int(rng.integers(4)))
-    scale = np.exp(rng.uniform(*np.log(SCALES))) * TEST_SIZE / max(scene.image.shape[:2])
-    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    image = cv2.resize(scene.image, None, fx=scale, fy=scale, interpolation=method)
-    boxes = (scene.boxes * scale).astype(np.float32)
-    focus = boxes[rng.integers(len(boxes))]
+    """A part (height, width) of a random picture, turned and scaled, around a card."""
+    scene = draw_scaled(scenes, SCALES, rng)
+    focus = scene.boxes[rng.integers(len(scene.boxes))]
     centre = (focus[:2] + focus[2:]) / 2 + rng.uniform(-0.35, 0.35, 2) * size[::-1]
     corner = np.round(centre - np.array(size[::-1]) / 2).astype(int)
     if rng.random() < INSIDE:
-        room = np.array(image.shape[1::-1]) - size[::-1]
+        room = np.array(scene.image.shape[1::-1]) - size[::-1]
         corner = np.clip(corner, np.minimum(room, 0), np.maximum(room, 0))
     left, top = corner
-    return cut(Scene(image, boxes, scene.class_ids), top, left, size)
+    return cut(scene, top, left, size)
+
+
+def draw_scaled(
+    scenes: list[Scene], scales: tuple[float, float], rng: np.random.Generator
+) -> Scene:
+    """A random picture, turned by quarters; its longer side is the test's, times the scale."""
+    scene = turn(scenes[rng.integers(len(scenes))], int(rng.integers(4)))
+    scale = np.exp(rng.uniform(*np.log(scales))) * TEST_SIZE / max(scene.image.shape[:2])
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    image = cv2.resize(scene.image, None, fx=scale, fy=scale, interpolation=method)
+    return Scene(image, (scene.boxes * scale).astype(np.float32), scene.class_ids)
 
 
 def turn(scene: Scene, quarters: int) -> Scene:

@@ -40,14 +40,15 @@ class Recipe:
         name: name of the slim weights file, `NAME.pth`.
         model: puts neck and head on a backbone; parameters outside `backbone` start fresh.
         last: the layers that answer, which AdamW trains even if they are convolutions.
-        sample: draws one augmented example: an image uint8 (S, S, 3), BGR, and its target.
+        draw: draws about so many augmented examples: images uint8 (S, S, 3), BGR, of one size, and
+            a target for each.
         loss: of the model's outputs and a list of targets, a scalar.
     """
 
     name: str
     model: Callable[[nn.Module], nn.Module]
     last: Callable[[Any], list[nn.Module]]  # Any: the module that `model` gave
-    sample: Callable[[np.random.Generator], tuple[Image, Any]]
+    draw: Callable[[np.random.Generator, int], tuple[list[Image], list[Any]]]
     loss: Callable[[Any, list[Any]], Tensor]
 
 
@@ -104,16 +105,12 @@ class DenseTrainer:
     def _build(self) -> nn.Module:
         """The model on the bundled classifier's backbone, or that of `--weights`."""
         torch.manual_seed(self.args.seed)
-        images, _ = self._examples(np.random.default_rng(self.args.seed), 16)
+        images, _ = self.recipe.draw(np.random.default_rng(self.args.seed), 16)
         model = self.recipe.model(bundled_backbone(batch_from(images)))
         if self.args.weights:
             load_strictly(model, read_checkpoint(self.args.weights).state_dict)
         replace_pointwise(model)
         return model
-
-    def _examples(self, rng: np.random.Generator, count: int) -> tuple[list[Image], list[Any]]:
-        drawn = [self.recipe.sample(rng) for _ in range(count)]
-        return [image for image, _ in drawn], [target for _, target in drawn]
 
     def run(self) -> None:
         """Train what is left of the run, saving now and then, and at its end."""
@@ -134,7 +131,7 @@ class DenseTrainer:
         self.set_rate()
         # Depends on nothing but seed, worker and step, so that a resumed run goes on as it would.
         rng = np.random.default_rng((self.args.seed, self.worker.rank, self.step_number))
-        images, targets = self._examples(rng, self.args.batch_size // self.worker.count)
+        images, targets = self.recipe.draw(rng, self.args.batch_size // self.worker.count)
         loss = self.recipe.loss(self.model(batch_from(images)), targets)
         loss.backward()
         share = self.worker.average_gradients(self.model.parameters(), self.pace.tick())

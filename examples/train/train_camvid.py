@@ -50,9 +50,9 @@ def recipe(args: argparse.Namespace) -> Recipe:
     streets = read_streets(args.data, args.splits)
     weights = torch.from_numpy(class_weights(streets))
 
-    def sample(rng: np.random.Generator) -> tuple[Image, Image]:
-        street = draw_example(streets, args.crop, rng)
-        return street.image, street.labels
+    def draw(rng: np.random.Generator, count: int) -> tuple[list[Image], list[Image]]:
+        drawn = [draw_example(streets, args.crop, rng) for _ in range(count)]
+        return [street.image for street in drawn], [street.labels for street in drawn]
 
     def weighted_loss(logits: Tensor, targets: list[Image]) -> Tensor:
         return loss(logits, targets, weights)
@@ -60,7 +60,7 @@ def recipe(args: argparse.Namespace) -> Recipe:
     def last(segmenter: SemanticFPN) -> list[nn.Module]:
         return [segmenter.decode_head.conv_seg]
 
-    return Recipe("cas_vit_xs_semantic_fpn_camvid", model, last, sample, weighted_loss)
+    return Recipe("cas_vit_xs_semantic_fpn_camvid", model, last, draw, weighted_loss)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import torch
 from augment import Image
-from cards import Scene, draw_example, read_scenes
+from cards import Scene, draw_examples, read_scenes
 from dense_trainer import Recipe, add_options, main
 from torch import Tensor, nn
 from torch.nn import functional
@@ -103,14 +103,14 @@ def recipe(args: argparse.Namespace) -> Recipe:
     """The recipe of the bundled detector."""
     scenes = read_scenes(args.data, "train")
 
-    def sample(rng: np.random.Generator) -> tuple[Image, Scene]:
-        scene = draw_example(scenes, args.crop, rng)
-        return scene.image, scene
+    def draw(rng: np.random.Generator, count: int) -> tuple[list[Image], list[Scene]]:
+        drawn = draw_examples(scenes, args.crop, count, rng)
+        return [scene.image for scene in drawn], drawn
 
     def last(detector: RetinaNet) -> list[nn.Module]:
         return [detector.bbox_head.retina_cls, detector.bbox_head.retina_reg]
 
-    return Recipe("cas_vit_xs_retinanet_cards", model, last, sample, loss)
+    return Recipe("cas_vit_xs_retinanet_cards", model, last, draw, loss)
 
 
 if __name__ == "__main__":
