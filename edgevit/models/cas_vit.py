@@ -180,7 +180,7 @@ def build_stem(dim: int) -> nn.Sequential:
 
 def build_network(config: CASViTConfig, drop_path: float) -> nn.ModuleList:
     """Stages at the even places, the embeddings between them at the odd ones."""
-    rates = torch.linspace(0, drop_path, sum(config.depths)).tolist()
+    rates = torch.linspace(0, drop_path, sum(config.depths), device="cpu").tolist()
     network = nn.ModuleList()
     for stage, (depth, dim) in enumerate(zip(config.depths, config.dims, strict=True)):
         if stage > 0:

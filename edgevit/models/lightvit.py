@@ -350,7 +350,7 @@ def build_stages(
     config: LightViTConfig, *, num_tokens: int, dense: bool, drop_path: float
 ) -> nn.ModuleList:
     """Three stages of blocks, with a merge at the head of the second and the third."""
-    rates = torch.linspace(0, drop_path, sum(config.depths)).tolist()
+    rates = torch.linspace(0, drop_path, sum(config.depths), device="cpu").tolist()
     stages = nn.ModuleList()
     for index, (depth, dim) in enumerate(zip(config.depths, config.dims, strict=True)):
         stage = Stage()
