@@ -82,3 +82,10 @@ def test_litv2s_published_flops_are_the_zoos(name):
     rounding = 0.5 * 10 ** -len(published.partition(".")[2])
     count = zoo_entry(name).multiply_adds / 1e9
     assert count - rounding <= float(published) <= 1.004 * count + rounding
+
+
+@pytest.mark.parametrize("name", ["cas_vit_xs", "lightvit_tiny", "litv2_s"])
+def test_a_classifier_is_built_without_memory(name):
+    with torch.device("meta"):
+        model = find_variant(name).classifier(10)
+    assert all(parameter.is_meta for parameter in model.parameters())
