@@ -22,14 +22,25 @@ SIZES = np.random.default_rng(0).integers(100, 1000, (24, 2)).tolist()
 
 
 def report_growth(steps: list[Callable[[], object]], count: int) -> None:
-    """Take the steps in turn, `count` in all after a warm-up; print how resident memory grew."""
-    for index in range(count // 10 + 2 * len(steps)):
-        steps[index % len(steps)]()
+    """Take all steps in turn, `count` in all after a warm-up; print how resident memory grew.
+
+    It is read after whole rounds only: what the allocator holds depends on the latest pictures.
+    """
+    rounds = max(4, count // len(steps))
+    marks = {rounds * quarter // 4 for quarter in range(1, 5)}
+    for _ in range(2 + rounds // 10):
+        take(steps)
     before = resident_mib()
-    for index in range(count):
-        steps[index % len(steps)]()
-        if (index + 1) % (count // 4) == 0:
-            print(f"{index + 1:6} predictions: {resident_mib() - before:+.2f} MiB", flush=True)
+    for done in range(1, rounds + 1):
+        take(steps)
+        if done in marks:
+            growth = resident_mib() - before
+            print(f"{done * len(steps):6} predictions: {growth:+.2f} MiB", flush=True)
+
+
+def take(steps: list[Callable[[], object]]) -> None:
+    for step in steps:
+        step()
 
 
 def main() -> None:
