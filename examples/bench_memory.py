@@ -1,8 +1,9 @@
 """Does memory grow over many predictions? Linux only.
 
-python examples/bench_memory.py [--model MODEL] [--predictions N] [--batches N ...]
+python examples/bench_memory.py [--model MODEL] [--masks] [--predictions N] [--batches N ...]
 
-`--batches` runs batches of these sizes in turn, for a model exported with `--dynamic-batch`.
+Predicts pictures of many sizes in turn, by the model's task; `--masks` asks a detector for masks as
+well. `--batches` runs batches of these sizes instead, for a model exported with `--dynamic-batch`.
 """
 
 import argparse
@@ -17,26 +18,37 @@ import edgevit
 from edgevit.benchmark import resident_mib
 
 PICTURE = Path(__file__).parent / "pictures" / "airliner.jpg"
-SIZES = ((480, 640), (224, 224), (720, 1280), (375, 500))
+SIZES = np.random.default_rng(0).integers(100, 1000, (24, 2)).tolist()
 
 
 def report_growth(steps: list[Callable[[], object]], count: int) -> None:
-    """Take the steps in turn, `count` in all after a warm-up; print how resident memory grew."""
-    for _ in range(count // 20 + 10):
-        for step in steps:
-            step()
+    """Take all steps in turn, `count` in all after a warm-up; print how resident memory grew.
+
+    It is read after whole rounds only: what the allocator holds depends on the latest pictures.
+    """
+    rounds = max(4, count // len(steps))
+    marks = {rounds * quarter // 4 for quarter in range(1, 5)}
+    for _ in range(2 + rounds // 10):
+        take(steps)
     before = resident_mib()
-    for index in range(count):
-        steps[index % len(steps)]()
-        if (index + 1) % (count // 4) == 0:
-            print(f"{index + 1:6} predictions: {resident_mib() - before:+.2f} MiB", flush=True)
+    for done in range(1, rounds + 1):
+        take(steps)
+        if done in marks:
+            growth = resident_mib() - before
+            print(f"{done * len(steps):6} predictions: {growth:+.2f} MiB", flush=True)
+
+
+def take(steps: list[Callable[[], object]]) -> None:
+    for step in steps:
+        step()
 
 
 def main() -> None:
     """Predict pictures of changing size, or batches, and print the memory along the way."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default=None, help="ONNX file or zoo name")
+    parser.add_argument("--model", default=None, help="ONNX file or zoo name, of any task")
     parser.add_argument("--backend", default="auto")
+    parser.add_argument("--masks", action="store_true", help="run lengths of a detector's masks")
     parser.add_argument("--predictions", type=int, default=20_000)
     parser.add_argument("--batches", type=int, nargs="+", help="batch sizes, one after the other")
     arguments = parser.parse_args()
@@ -47,8 +59,8 @@ def main() -> None:
             batches = [np.repeat(batch, count, axis=0) for count in arguments.batches]
             steps = [partial(predictor.infer, images) for images in batches]
         else:
-            images = [np.ascontiguousarray(cv2.resize(picture, size[::-1])) for size in SIZES]
-            steps = [partial(predictor.classify, image) for image in images]
+            predict = partial(predictor.detect, masks="rle") if arguments.masks else predictor
+            steps = [partial(predict, cv2.resize(picture, size)) for size in SIZES]
         report_growth(steps, arguments.predictions)
 
 

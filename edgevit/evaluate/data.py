@@ -100,13 +100,19 @@ def names_in_data(data: DataSet, spec: ModelSpec) -> tuple[str, ...]:
     return data.class_names
 
 
-def ids_of_names(found: Iterable[str], names: Sequence[str], where: str) -> Mapping[str, int]:
+def ids_of_names(
+    found: Iterable[str],
+    names: Sequence[str],
+    where: str,
+    advice: str = "give what the data calls each class with class_names",
+) -> Mapping[str, int]:
     """Find the class id of each name that occurs in the data.
 
     Args:
         found: names in the data.
         names: what they may be, in the order of class ids.
         where: says in an error where they were found.
+        advice: says in an error what to do about it.
 
     Raises:
         InputError: if one is no class, or two classes have it.
@@ -116,8 +122,7 @@ def ids_of_names(found: Iterable[str], names: Sequence[str], where: str) -> Mapp
     if unknown:
         raise InputError(
             f"{where}: {shortened(unknown)} {'is' if len(unknown) == 1 else 'are'} not among the "
-            f"model's classes ({shortened(names)}){suggestion(unknown[0], names)}; give what the "
-            "data calls each class with class_names"
+            f"model's classes ({shortened(names)}){suggestion(unknown[0], names)}; {advice}"
         )
     twice = [name for name in dict.fromkeys(found) if names.count(name) > 1]
     if twice:

@@ -25,6 +25,10 @@ from edgevit.evaluate.report import Figures, Watch
 from edgevit.predictor import Predictor
 
 IGNORED = (255,)
+ADVICE = (
+    "name the values that count nowhere with ignore_index, or take values as the model's class ids "
+    "with first_class"
+)
 
 Pair = tuple[Path, Path]  # a picture and its labels
 
@@ -102,7 +106,7 @@ def class_of_values(data: DataSet, names: Sequence[str]) -> NDArray[np.int64]:
     if data.first_class is None and listed.is_file():
         named = {int(value): name for value, name in read_rows(listed) if value.isdecimal()}
         counted = {value: name for value, name in named.items() if value not in ignored}
-        ids = ids_of_names(counted.values(), names, f"the names in {str(listed)!r}")
+        ids = ids_of_names(counted.values(), names, f"the names in {str(listed)!r}", ADVICE)
         table[list(counted)] = [ids[name] for name in counted.values()]
     else:
         first = data.first_class or 0
