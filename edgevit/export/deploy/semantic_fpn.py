@@ -120,7 +120,7 @@ class ComposedLevel(nn.Module):
                 strip(self._edge(x, coarser, axis, is_last)) for is_last, strip in enumerate(strips)
             )
             length = y.shape[axis]
-            upper, inner, lower = torch.split(y, (1, length - 2, 1), dim=axis)
+            upper, inner, lower = torch.split(y, [1, length - 2, 1], dim=axis)
             y = torch.cat((upper - first, inner, lower - last), dim=axis)
         return self.fine(x) + y
 
