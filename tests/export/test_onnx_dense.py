@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 pytestmark = pytest.mark.torch
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
@@ -18,6 +19,7 @@ import golden  # noqa: E402
 from detections import matched_errors  # noqa: E402
 
 import edgevit  # noqa: E402
+from edgevit.cli import main  # noqa: E402
 from edgevit.core.geometry import Geometry  # noqa: E402
 from edgevit.errors import ExportError  # noqa: E402
 from edgevit.export import export_model  # noqa: E402
@@ -216,6 +218,13 @@ def test_every_pixel_of_the_picture_has_a_class(small, backend):
 def test_arguments_that_do_not_fit_a_dense_model_are_refused(tmp_path, name, arguments, message):
     with pytest.raises(ExportError, match=message):
         export_model(name, tmp_path / "x.onnx", **arguments)
+
+
+def test_the_command_names_the_task_of_a_model(tmp_path):
+    arguments = ["cas_vit_s_retinanet", "--task", "segment", "--output", str(tmp_path / "x.onnx")]
+    result = CliRunner().invoke(main, ["export", *arguments])
+    assert result.exit_code == 1
+    assert "is a model to detect, not to segment" in result.stderr
 
 
 def test_a_backbone_of_another_size_is_named(tmp_path):
