@@ -156,6 +156,12 @@ class Samples:
         difference = np.abs(array.reshape(-1)[:: self.stride].astype(np.float64) - self.values)
         return float(np.max(np.where(np.isfinite(difference), difference, np.inf)))
 
+    def changed(self, array: NDArray[np.integer]) -> float:
+        """Share of the kept values, 0-1, that another array has otherwise; 1 for another shape."""
+        if array.shape != self.shape:
+            return 1.0
+        return float(np.mean(array.reshape(-1)[:: self.stride] != self.values))
+
     def to_dict(self) -> dict[str, Any]:
         """Describe as JSON values; `values` as base64 of little-endian float32."""
         encoded = base64.b64encode(self.values.astype("<f4").tobytes()).decode()

@@ -166,6 +166,12 @@ def test_samples_never_agree_with_another_shape():
     assert Samples.of(np.zeros(4, np.float32)).error(np.zeros(5, np.float32)) == np.inf
 
 
+def test_samples_of_class_ids_count_what_changed():
+    samples = Samples.of(np.array([[3, 1, 4, 1]], np.int64))
+    assert samples.changed(np.array([[3, 1, 4, 2]], np.int32)) == 0.25
+    assert samples.changed(np.array([3, 1, 4, 1], np.int64)) == 1
+
+
 def test_a_spec_is_read_from_yaml(tmp_path):
     path = tmp_path / "spec.yaml"
     path.write_text(json.dumps(DOCUMENT, ensure_ascii=False), encoding="utf-8")
