@@ -61,6 +61,7 @@ class ZooEntry:
         licence: of the weights, as far as their publisher states it.
         homepage: where the model was published.
         note: what a user should know.
+        notice: what a user must be told before the first answer; None where there is nothing.
         input: the preprocessing that the accuracies belong to.
         bundled: the ONNX file inside the package; None where the model is not bundled.
         checkpoints: official checkpoints to export the model from.
@@ -78,6 +79,7 @@ class ZooEntry:
     licence: str
     homepage: str
     note: str
+    notice: str | None
     input: InputSpec
     bundled: ZooFile | None
     checkpoints: tuple[ZooFile, ...]
@@ -242,6 +244,8 @@ def _check_entry(entry: ZooEntry) -> None:
     for field in ("parameters", "multiply_adds", "classes"):
         if not isinstance(getattr(entry, field), int) or getattr(entry, field) < 1:
             raise ZooError(f"model {entry.name!r} of the zoo: {field} must be a positive number")
+    if not isinstance(entry.notice, str | None):
+        raise ZooError(f"model {entry.name!r} of the zoo: notice must be a text or null")
     if entry.bundled is None and not entry.checkpoints:
         raise ZooError(f"model {entry.name!r} of the zoo has neither a file nor a checkpoint")
 

@@ -3,9 +3,11 @@ import hashlib
 
 import pytest
 
+from edgevit.core.onnx_file import read_metadata, read_multiply_adds
+from edgevit.core.spec import ModelSpec
 from edgevit.core.yaml_file import read_yaml
 from edgevit.errors import ModelNotFoundError, ZooError
-from edgevit.zoo import find_model, load_zoo, models_dir, zoo_entry, zoo_from_data
+from edgevit.zoo import BUNDLED, find_model, load_zoo, models_dir, zoo_entry, zoo_from_data
 
 ENTRY = {
     "name": "tiny",
@@ -20,6 +22,7 @@ ENTRY = {
     "licence": "Apache-2.0",
     "homepage": "https://example.org",
     "note": "",
+    "notice": None,
     "input": {
         "size": [8, 8],
         "mean": [0.0, 0.0, 0.0],
@@ -61,6 +64,7 @@ def test_data_of_another_form_is_refused(data):
     [
         ({"surprise": 1}, "unknown key 'surprise'"),
         ({"licence": None}, "licence must be a text"),
+        ({"notice": 1}, "notice must be a text or null"),
         ({"parameters": 0}, "parameters must be a positive number"),
         ({"multiply_adds": 0.5}, "multiply_adds must be a positive number"),
         ({"checkpoints": []}, "neither a file nor a checkpoint"),
@@ -93,11 +97,19 @@ def test_the_shipped_zoo_has_the_official_classifiers():
     assert all(file.sha256 is None for name in zoo for file in zoo[name].checkpoints)
 
 
-def test_the_bundled_file_is_the_one_the_zoo_describes():
-    entry = zoo_entry("cas_vit_xs_cifar10")
+@pytest.mark.parametrize("task", BUNDLED)
+def test_the_bundled_files_are_those_the_zoo_describes(task):
+    entry = zoo_entry(BUNDLED[task])
     content = entry.file.read_bytes()
+    metadata = read_metadata(entry.file)
+    spec = ModelSpec.from_json(metadata["edgevit.spec"])
+
     assert hashlib.sha256(content).hexdigest() == entry.bundled.sha256
     assert len(content) < 8 * 2**20
+    assert (spec.name, spec.task, len(spec.class_names)) == (entry.name, task, entry.classes)
+    assert spec.input == entry.input
+    assert read_multiply_adds(entry.file) == entry.multiply_adds
+    assert entry.file.with_suffix(".md").is_file()
 
 
 def test_no_model_means_the_bundled_one():

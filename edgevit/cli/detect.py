@@ -8,12 +8,17 @@ from typing import Any
 import click
 
 from edgevit.cli.options import output_option, picture_options
-from edgevit.cli.pictures import answer_pictures, drawn, require_model
+from edgevit.cli.pictures import answer_pictures, drawn
 from edgevit.core.results import Detections
+from edgevit.zoo import BUNDLED
 
 
 @click.command()
-@click.option("--model", help="ONNX file or zoo name of a detector.")
+@click.option(
+    "--model",
+    default=BUNDLED["detect"],
+    help="ONNX file or zoo name of a detector.  [default: the bundled playing-card detector]",
+)
 @picture_options
 @click.option(
     "--score-threshold",
@@ -29,7 +34,7 @@ from edgevit.core.results import Detections
 @click.option("--masks", is_flag=True, help="Answer masks as well, as COCO run lengths.")
 @output_option("--output", "Write the picture with its objects")
 def detect(
-    model: str | None,
+    model: str,
     score_threshold: float | None,
     max_detections: int | None,
     class_names: tuple[str, ...],
@@ -52,7 +57,7 @@ def detect(
         ),
         describe=_describe,
         writes=[(output, drawn)],
-        model=require_model(model, "detector"),
+        model=model,
         **common,
     )
 

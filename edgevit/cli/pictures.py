@@ -11,9 +11,10 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from edgevit.core.errors import InputError, ModelNotFoundError
+from edgevit.core.errors import InputError
 from edgevit.core.results import Result
 from edgevit.predictor import Predictor
+from edgevit.zoo import load_zoo
 
 # Each command has its own type of result, which its functions share.
 Answer = Callable[[Predictor, str], Any]
@@ -30,7 +31,7 @@ def answer_pictures(
     as_json: bool,
     **runtime: Any,
 ) -> None:
-    """Load the model, then answer, print and write pictures one after the other.
+    """Load the model, say what its terms ask for, then answer, print and write picture by picture.
 
     A picture that cannot be read is reported on stderr and the others are still answered; the
     exit code is 1 then.
@@ -46,6 +47,7 @@ def answer_pictures(
     """
     failed = False
     with Predictor(**runtime) as predictor:
+        _say_notice(predictor)
         for image in images:
             try:
                 result = answer(predictor, image)
@@ -69,13 +71,10 @@ def drawn(image: str, result: Result) -> NDArray[np.uint8]:
     return draw(load_image(image).pixels, result)
 
 
-def require_model(model: str | None, what: str) -> str:
-    """Refuse to go on without a model, for tasks that no bundled one has."""
-    if model is None:
-        raise ModelNotFoundError(
-            f"no {what} is bundled yet; pass --model with an exported ONNX file"
-        )
-    return model
+def _say_notice(predictor: Predictor) -> None:
+    entry = load_zoo().get(predictor.spec.name)
+    if entry is not None and entry.notice is not None:
+        click.echo(f"{entry.name}: {entry.notice}", err=True)
 
 
 def _document(image: str, result: Result, predictor: Predictor) -> str:

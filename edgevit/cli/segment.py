@@ -10,16 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgevit.cli.options import output_option, picture_options
-from edgevit.cli.pictures import answer_pictures, drawn, require_model
+from edgevit.cli.pictures import answer_pictures, drawn
 from edgevit.core.results import Segmentation
+from edgevit.zoo import BUNDLED
 
 
 @click.command()
-@click.option("--model", help="ONNX file or zoo name of a segmenter.")
+@click.option(
+    "--model",
+    default=BUNDLED["segment"],
+    help="ONNX file or zoo name of a segmenter.  [default: the bundled street segmenter]",
+)
 @picture_options
 @output_option("--output", "Write the class map, a PNG of class ids")
 @output_option("--overlay", "Write the picture with its classes in colours, to look at")
-def segment(model: str | None, output: Path | None, overlay: Path | None, **common: Any) -> None:
+def segment(model: str, output: Path | None, overlay: Path | None, **common: Any) -> None:
     """Label every pixel of pictures.
 
     A picture that cannot be read is reported on stderr and the others are still answered; the
@@ -33,7 +38,7 @@ def segment(model: str | None, output: Path | None, overlay: Path | None, **comm
         answer=lambda predictor, image: predictor.segment(image),
         describe=_describe,
         writes=[(output, _class_map), (overlay, drawn)],
-        model=require_model(model, "segmenter"),
+        model=model,
         **common,
     )
 

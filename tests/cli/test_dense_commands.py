@@ -1,6 +1,7 @@
 """`edgevit detect` and `edgevit segment`."""
 
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -9,6 +10,7 @@ from click.testing import CliRunner
 
 from edgevit.cli import main
 
+PICTURES = Path(__file__).parents[2] / "examples" / "pictures"
 SCENE = np.zeros((48, 64, 3), np.uint8)
 SCENE[0:16, 16:32] = (0, 0, 255)
 SCENE[32:48, 48:64] = (255, 0, 0)
@@ -133,13 +135,23 @@ def test_segment_refuses_to_write_class_ids_into_a_lossy_picture(model, picture)
     assert "a class map is a .png" in result.stderr
 
 
-@pytest.mark.parametrize(("command", "what"), [("detect", "detector"), ("segment", "segmenter")])
-def test_without_a_model_the_dense_commands_say_that_none_is_bundled(command, what, picture):
-    result = run(command, picture)
-    assert (result.exit_code, result.stderr) == (
-        1,
-        f"edgevit: no {what} is bundled yet; pass --model with an exported ONNX file\n",
+def test_detect_finds_the_cards_of_the_rendered_picture_with_the_bundled_model():
+    result = run("detect", PICTURES / "cards.jpg", "--json")
+    assert (result.exit_code, result.stderr) == (0, "")
+    found = json.loads(result.stdout)["result"]
+    assert {"nine", "ten", "ace"} <= set(found["class_names"])
+
+
+def test_segment_says_the_terms_of_the_bundled_model_first():
+    result = run("segment", PICTURES / "street.jpg", "--json")
+    assert result.exit_code == 0
+    assert result.stderr.startswith("cas_vit_xs_semantic_fpn_camvid: trained on CamVid")
+    assert "do not use these weights commercially" in result.stderr
+    document = json.loads(result.stdout)
+    pixels = dict(
+        zip(*(document["result"][key] for key in ("class_names", "pixels_per_class")), strict=True)
     )
+    assert pixels["road"] > 0.15 * sum(pixels.values())
 
 
 def test_a_classifier_does_not_detect(tiny, picture):
