@@ -18,7 +18,7 @@ from surroundings import Clouds, fractal, haze, noise, smoothstep
 
 SKY = Sky(
     sun=(-0.45, -0.55, 0.70),
-    sunlight=(0.26, 0.25, 0.23),
+    sunlight=(0.52, 0.50, 0.46),
     zenith=(0.62, 0.78, 0.96),
     horizon=(1.05, 1.08, 1.08),
     ground=(0.13, 0.13, 0.13),
@@ -26,14 +26,14 @@ SKY = Sky(
 )
 CLOUDS = Clouds(
     scale=(2.2, 6.0),
-    cover=0.72,
-    lit=(1.15, 1.15, 1.14),
-    dark=(0.80, 0.84, 0.90),
+    cover=0.50,
+    lit=(3.2, 3.2, 3.15),
+    dark=(2.0, 2.15, 2.35),
     seed=21,
     band=(-0.1, 0.02),
 )
-MIRRORED = replace(SKY, skyline=0.45)
-"""What glass and paint mirror: the sky over the opposite houses."""
+MIRRORED = replace(SKY, zenith=(0.85, 0.92, 1.0), horizon=(0.05, 0.05, 0.048), falloff=3.0)
+"""What glass and paint mirror: the sky over the opposite houses, which are dark."""
 KERB = 4.6
 PAVEMENT = 0.13
 BLOCKS = (0.0, 26.0, 60.0, 110.0, 260.0)
@@ -50,8 +50,9 @@ def _road_paint(position: Array) -> Array:
     repair = (np.abs(y - 3.2) < 0.55) & (np.abs(x - 9.5) < 3.4) | (np.abs(y + 1.9) < 0.8) & (np.abs(x - 15) < 4)
     tone = np.where(repair, tone * 0.84, tone)
     tone *= 1 - 0.3 * smoothstep(KERB - 0.35, KERB, np.abs(y))
-    crack = np.abs(fractal(x * 0.5, y * 0.8, 4, 74) - 0.5) < 0.006 * smoothstep(30, 8, x)
-    colour = np.outer(np.where(crack, tone * 0.7, tone), (1.0, 1.0, 1.02))
+    tone = np.where(np.hypot(x - 7.4, y + 1.1) < 0.34, tone * 0.6, tone)
+    seam = (np.abs(y - 0.35 - 0.05 * noise(x * 0.6, 0, 74)) < 0.02) | (np.abs((x - 3) % 17 - 8) < 0.02)
+    colour = np.outer(np.where(seam, tone * 0.72, tone), (1.0, 1.0, 1.02))
     worn = (0.35 + 0.5 * smoothstep(0.30, 0.55, fractal(x * 2.5, y * 2.5, 4, 73)))[:, None]
     colour = np.where(_white(x, y)[:, None], colour * (1 - worn) + 0.55 * worn, colour)
     double = (np.abs(np.abs(np.abs(y) - KERB + 0.42) - 0.09) < 0.04)[:, None]
@@ -88,8 +89,8 @@ def _grass_paint(position: Array) -> Array:
     return np.outer(tone, (0.075, 0.105, 0.032)).astype(np.float32)
 
 
-ROAD = Material(reflectance=0.03, gloss=0.1, paint=_road_paint)
-PAVING = Material(reflectance=0.03, gloss=0.1, paint=_pavement_paint)
+ROAD = Material(reflectance=0.0, gloss=0.1, paint=_road_paint)
+PAVING = Material(reflectance=0.0, gloss=0.1, paint=_pavement_paint)
 GRASS = Material(reflectance=0.02, gloss=0.05, paint=_grass_paint)
 
 YELLOW_BRICK, RED_BRICK, BROWN_BRICK = (0.34, 0.265, 0.165), (0.215, 0.095, 0.062), (0.17, 0.125, 0.09)
@@ -128,12 +129,14 @@ def _ground() -> list[Part]:
         parts.append(box((start, -KERB, -0.2), (end, KERB, 0.0), ROAD))
         for low, high in ((KERB, FRONT + 1), (-FRONT - 1, -KERB)):
             parts.append(box((start, low, -0.2), (end, high, PAVEMENT), PAVING))
-    return [*parts, box((1.0, -60.0, -0.1), (33.0, -FRONT - 1, PAVEMENT), GRASS)]
+    return [*parts, box((1.0, -26.0, -0.1), (33.0, -FRONT - 1, PAVEMENT), GRASS)]
 
 
 def _houses() -> list[Part]:
     left = [part for house in LEFT for part in build(house)]
     right = [part.mirrored() for house in RIGHT for part in build(house)]
+    for house in (House(28.0, 44.0, 3, WHITE_WALL, 6, None, 20), House(44.0, 60.0, 3, RED_BRICK, 6, None, 21)):
+        right += _placed([part.mirrored() for part in build(house)], 0.0, -15.0)
     across = [part for house in (House(-14, 14, 3, BROWN_BRICK, 8, None, 19),) for part in build(house)]
     turned = [Part(part.corners[..., [1, 0, 2]], part.normals[..., [1, 0, 2]], part.material) for part in across]
     return [*left, *right, *_placed(turned, 150.0, 0.0)]
@@ -142,13 +145,14 @@ def _houses() -> list[Part]:
 def _traffic() -> list[Part]:
     silver, blue, black = (0.36, 0.37, 0.38), (0.02, 0.035, 0.11), (0.014, 0.014, 0.016)
     red, grey, white = (0.26, 0.018, 0.018), (0.10, 0.105, 0.11), (0.60, 0.60, 0.59)
-    parts = _placed(cars.car(blue, braking=True), 21.0, 1.75)
+    green = (0.012, 0.06, 0.045)
+    parts = _placed(cars.car(blue, braking=True), 23.0, 1.35)
     for colour, x in ((silver, 19.5), (black, 25.0), (red, 30.4), (grey, 36.5), (white, 42.0)):
         parts += _placed(cars.car(colour), x, 3.62)
     parts += _placed(cars.van(white), 48.5, 3.5)
     oncoming = [cars.turned_round(part) for part in cars.car(silver)]
     parts += _placed(oncoming, 33.0, -1.6)
-    for colour, x in ((grey, 13.0), (red, 38.0), (blue, 44.0), (silver, 50.0)):
+    for colour, x in ((green, 13.0), (red, 38.0), (blue, 44.0), (silver, 50.0)):
         parts += _placed([cars.turned_round(part) for part in cars.car(colour)], x, -3.68)
     return parts
 
@@ -156,9 +160,9 @@ def _traffic() -> list[Part]:
 def _people() -> list[Part]:
     dark, denim, wool = (0.016, 0.017, 0.022), (0.03, 0.045, 0.08), (0.12, 0.03, 0.03)
     parts = _placed(people.pedestrian(dark, denim), 12.0, 6.3, PAVEMENT)
-    away = [cars.turned_round(part) for part in people.pedestrian(wool, dark, 0.18)]
-    parts += _placed(away, 16.5, -5.9, PAVEMENT)
-    for x, y in ((20.0, 6.6), (20.6, 5.9), (27.0, -6.3), (35.0, 6.2), (41.0, -6.0)):
+    parts += _placed(people.pedestrian(wool, denim, 0.18), 29.0, -5.7, PAVEMENT)
+    parts += _placed(people.pedestrian((0.24, 0.20, 0.14), dark, 0.26), 20.2, 5.9, PAVEMENT)
+    for x, y in ((20.9, 6.7), (35.0, 6.2), (41.0, -6.0)):
         parts += _placed(people.pedestrian(dark, (0.05, 0.05, 0.05), 0.15), x, y, PAVEMENT)
     return [*parts, *_placed(people.cyclist((0.10, 0.035, 0.02), dark), 13.0, 2.95)]
 
@@ -185,7 +189,7 @@ def _lights(solid: Solid, low: float, high: float) -> Lights:
     middle = solid.corners[..., 0].mean(1)
     chosen = (middle > low) & (middle <= high)
     part = Solid(solid.corners[chosen], solid.normals[chosen], solid.material[chosen], solid.materials)
-    return sun_lights(part, SKY, spread=0.22, detail=1024), sky_lights(part, SKY, 48)
+    return sun_lights(part, SKY, spread=0.22), sky_lights(part, SKY, 64 if low < 60 else 24)
 
 
 def _shaded(surface: Surface, solid: Solid, blocks: Sequence[float]) -> Array:
@@ -210,8 +214,8 @@ def render(size: tuple[int, int]) -> Array:
     camera = Camera((0.0, 1.35, 1.42), (30.0, 0.25, 1.30), 40.0, size)
     solid = assemble([*_ground(), *_houses(), *_traffic(), *_people(), *_furniture()])
     rays = camera.rays()
-    light = CLOUDS.over(SKY.radiance(np.abs(rays)), rays).astype(np.float32)
+    light = CLOUDS.over(SKY.radiance(np.abs(rays)) * 1.7, rays).astype(np.float32)
     surface = look(solid, camera)
     distance = np.linalg.norm(surface.position - np.asarray(camera.eye, np.float32), axis=1)
-    light[surface.mask] = haze(_shaded(surface, solid, BLOCKS), distance, SKY, 700.0)
+    light[surface.mask] = haze(_shaded(surface, solid, BLOCKS), distance, SKY, 2500.0)
     return cv2.GaussianBlur(light, (0, 0), size[0] / 1440)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 from meshes import Array, Material, Part, beam, box, capped, loft, rounded_rectangle, turned
 
-GLASS = Material((0.012, 0.014, 0.016), 0.10, 0.95)
+GLASS = Material((0.010, 0.012, 0.013), 0.07, 0.95)
 RUBBER = Material((0.016, 0.016, 0.016), 0.03, 0.1)
 ALLOY = Material((0.34, 0.34, 0.35), 0.25, 0.5)
 PLASTIC = Material((0.020, 0.020, 0.022), 0.04, 0.3)
 TAIL_LAMP = Material((0.42, 0.012, 0.010), 0.08, 0.8, emission=(0.06, 0.0, 0.0))
 BRAKE_LAMP = Material((0.50, 0.02, 0.015), 0.08, 0.8, emission=(1.3, 0.05, 0.03))
-HEADLAMP = Material((0.70, 0.70, 0.68), 0.20, 0.9)
+HEADLAMP = Material((0.45, 0.46, 0.47), 0.15, 0.8)
 REAR_PLATE = Material((0.62, 0.45, 0.05))
 FRONT_PLATE = Material((0.66, 0.66, 0.63))
 
@@ -89,7 +89,8 @@ def _rear(lamp: Material) -> list[Part]:
 def _front() -> list[Part]:
     parts = [
         box((1.9, -0.74, 0.30), (2.10, 0.74, 0.44), PLASTIC, 0.05),
-        box((1.9, -0.42, 0.50), (2.075, 0.42, 0.62), PLASTIC, 0.03),
+        box((1.9, -0.36, 0.57), (2.06, 0.36, 0.66), PLASTIC, 0.03),
+        box((1.9, -0.50, 0.34), (2.115, 0.50, 0.42), PLASTIC, 0.02),
         box((2.0, -0.26, 0.44), (2.115, 0.26, 0.55), FRONT_PLATE, 0.01),
     ]
     for side in (-0.60, 0.60):
@@ -99,7 +100,7 @@ def _front() -> list[Part]:
 
 def car(colour: tuple[float, float, float], *, braking: bool = False) -> list[Part]:
     """A hatchback of linear RGB `colour`."""
-    paint = Material(colour, 0.05, 0.8)
+    paint = Material(colour, 0.08, 0.85)
     left = [
         *_wheel(WHEELS[0]),
         *_wheel(WHEELS[1]),

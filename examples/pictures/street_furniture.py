@@ -59,7 +59,7 @@ def _branches(start: Array, way: Array, length: float, radius: float, depth: int
     return parts
 
 
-def tree(height: float, seed: int, *, leaves: int = 9000) -> list[Part]:
+def tree(height: float, seed: int, *, leaves: int = 15000) -> list[Part]:
     """A broad-leaved tree; few `leaves` show its branches."""
     random = np.random.default_rng(seed)
     trunk = np.array([0.0, 0.0, 0.0]), np.array([0.02, 0.01, 1.0])
@@ -68,7 +68,7 @@ def tree(height: float, seed: int, *, leaves: int = 9000) -> list[Part]:
     tips = tips[tips[:, 2] > height * 0.34]
     centres = tips[random.integers(len(tips), size=46)] + random.normal(0, 0.2, (46, 3))
     radii = random.uniform(0.07, 0.13, 46) * height
-    return [joined(limbs), _leaves(centres, radii, leaves, height * 0.020, random)]
+    return [joined(limbs), _leaves(centres, radii, leaves, height * 0.0145, random)]
 
 
 def hedge(start: Sequence[float], end: Sequence[float], seed: int) -> list[Part]:

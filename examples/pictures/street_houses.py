@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from meshes import Array, Material, Part, box, capped, loft
+from meshes import Array, Material, Part, capped, loft
 from surroundings import fractal, noise, smoothstep
 
 FRONT = 7.6
@@ -62,8 +62,8 @@ def _wall(house: House) -> Material:
     """Masonry: courses, stains under the eaves and grime above the pavement."""
 
     def paint(position: Array) -> Array:
-        x, _, z = position.T
-        stains = fractal(x * 0.7, z * 0.25, 4, house.seed) - 0.5
+        x, z = position[:, 0] + np.abs(position[:, 1]), position[:, 2]
+        stains = fractal(x * 0.7, z * 0.35, 5, house.seed) - 0.5
         course = np.floor(z / 0.075)
         bricks = noise(x / 0.22 + 0.5 * course, course, house.seed + 1) - 0.5
         tone = 1 + 0.55 * stains + 0.30 * bricks
@@ -74,8 +74,12 @@ def _wall(house: House) -> Material:
     return Material(house.wall, paint=paint)
 
 
-def _slab(x: tuple[float, float], y: tuple[float, float], z: tuple[float, float], skin: Material) -> Part:
-    return box((x[0], y[0], z[0]), (x[1], y[1], z[1]), skin, 0.015)
+def _slab(
+    x: tuple[float, float], y: tuple[float, float], z: tuple[float, float], skin: Material
+) -> Part:
+    """Sharp-edged box between pairs of coordinates."""
+    outline = [(y[0], z[0]), (y[1], z[0]), (y[1], z[1]), (y[0], z[1])]
+    return loft(capped([[(station, *point) for point in outline] for station in x]), skin)
 
 
 def _openings(house: House, width: float) -> list[tuple[float, float]]:
