@@ -24,8 +24,12 @@ ROOM = Sky(
 WINDOW = (0.12, 0.25, 0.40, 0.55)
 """Angular radii (radians) of the rings of lights that stand for the window."""
 CEILING = (0.7, 1.0, 1.25)
+"""The same for the ceiling."""
 THICKNESS = 0.03
 BOW = 0.16
+"""How much higher the middle of a card lies than its short edges, which rest on the table."""
+PLANK, PLANK_EDGE = 11.5, 4.4
+REMAP_LIMIT = 30_000  # OpenCV's remap takes fewer than 32768 rows
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ CARDS = (
 
 
 def _sheet() -> tuple[Array, Array, Array]:
-    """Rings (N, M) of card coordinates x and y, and of the side, 1 for the face and 0 for the back."""
+    """Rings (N, M) of a card: coordinates x and y, and 1 on the face, 0 on the back."""
     edge = CORNER * (1 - np.cos(np.linspace(0, np.pi / 2, 9)))
     left = np.concatenate([edge, np.linspace(CORNER, WIDTH / 2, 12)[1:]]) - WIDTH / 2
     x = np.concatenate([left, -left[-2::-1]])
@@ -101,17 +105,18 @@ def _sampled(face: Array, local: Array) -> Array:
     column = local[:, 0] * PIXELS_PER_CM + width / 2 - 0.5
     row = height / 2 - local[:, 1] * PIXELS_PER_CM - 0.5
     maps = [values.astype(np.float32).reshape(-1, 1) for values in (column, row)]
-    rows = [
-        cv2.remap(soft, *(values[part : part + 30000] for values in maps), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        for part in range(0, len(column), 30000)
-    ]
-    return np.concatenate(rows)[:, 0]
+    parts = []
+    for start in range(0, len(column), REMAP_LIMIT):
+        part = slice(start, start + REMAP_LIMIT)
+        parts.append(cv2.remap(soft, maps[0][part], maps[1][part], cv2.INTER_LINEAR))
+    return np.concatenate(parts)[:, 0]
 
 
 def _wood(points: Array) -> Array:
     """Albedo (P, 3) of oak planks along x, with rings, pores and seams."""
     x, y = points[:, 0], points[:, 1]
-    plank = np.floor((y + 4.4) / 11.5)
+    place = (y + PLANK_EDGE) / PLANK
+    plank = np.floor(place)
     along, across = x + 37 * plank, y + 0.4 * np.sin(x * 0.07 + plank)
     bend = 7.0 * (fractal(along * 0.028, across * 0.075, 3, 11) - 0.5)
     rings = across * 0.75 + bend * 1.6 + 0.9 * fractal(along * 0.09, across * 1.1, 4, 12)
@@ -123,7 +128,7 @@ def _wood(points: Array) -> Array:
     dark, light = np.array((0.040, 0.016, 0.007)), np.array((0.34, 0.150, 0.055))
     colour = (dark * (1 - tone) + light * tone) * (1 - 0.5 * pores)[:, None]
     colour *= (0.8 + 0.4 * noise(plank * 3.7, 0, 16))[:, None]
-    seam = np.abs((y + 4.4) / 11.5 - np.rint((y + 4.4) / 11.5)) * 11.5
+    seam = np.abs(place - np.rint(place)) * PLANK
     return (colour * (0.2 + 0.8 * smoothstep(0.02, 0.08, seam))[:, None]).astype(np.float32)
 
 

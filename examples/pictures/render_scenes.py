@@ -1,6 +1,7 @@
 """Draws the pictures of this folder, from meshes and noise, with NumPy and OpenCV.
 
-Usage: python render_scenes.py [airliner] [ship] [truck] [cards] [street] [--output FOLDER]\n                               [--scale 1.0]
+Usage: python render_scenes.py [airliner] [ship] [truck] [cards] [street]
+                               [--output FOLDER] [--scale 1.0]
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -37,7 +38,7 @@ MIRRORED = replace(SKY, zenith=(0.85, 0.92, 1.0), horizon=(0.05, 0.05, 0.048), f
 KERB = 4.6
 PAVEMENT = 0.13
 BLOCKS = (0.0, 26.0, 60.0, 110.0, 260.0)
-"""Ends of the parts of the street along x, each with lights of its own: far ones need less detail."""
+"""Ends of the parts of the street along x, each with lights of its own."""
 
 
 def _road_paint(position: Array) -> Array:
@@ -47,17 +48,20 @@ def _road_paint(position: Array) -> Array:
     grit = noise(x * 30, y * 30, 72) - 0.5
     tracks = np.exp(-(((np.abs(np.abs(y) - 2.1) - 0.75) / 0.28) ** 2))
     tone = 0.105 * (1 + 0.45 * patches + 0.20 * grit * np.exp(-x / 14) - 0.12 * tracks)
-    repair = (np.abs(y - 3.2) < 0.55) & (np.abs(x - 9.5) < 3.4) | (np.abs(y + 1.9) < 0.8) & (np.abs(x - 15) < 4)
+    repair = (np.abs(y - 3.2) < 0.55) & (np.abs(x - 9.5) < 3.4)
+    repair |= (np.abs(y + 1.9) < 0.8) & (np.abs(x - 15) < 4)
     tone = np.where(repair, tone * 0.84, tone)
     tone *= 1 - 0.3 * smoothstep(KERB - 0.35, KERB, np.abs(y))
-    tone = np.where(np.hypot(x - 7.4, y + 1.1) < 0.34, tone * 0.6, tone)
-    seam = (np.abs(y - 0.35 - 0.05 * noise(x * 0.6, 0, 74)) < 0.02) | (np.abs((x - 3) % 17 - 8) < 0.02)
+    tone = np.where(np.hypot(x - 7.4, y + 1.1) < 0.34, tone * 0.75, tone)
+    seam = np.abs(y - 0.35 - 0.05 * noise(x * 0.6, 0, 74)) < 0.02
+    seam |= np.abs((x - 3) % 17 - 8) < 0.02
     colour = np.outer(np.where(seam, tone * 0.72, tone), (1.0, 1.0, 1.02))
     worn = (0.35 + 0.5 * smoothstep(0.30, 0.55, fractal(x * 2.5, y * 2.5, 4, 73)))[:, None]
     colour = np.where(_white(x, y)[:, None], colour * (1 - worn) + 0.55 * worn, colour)
     double = (np.abs(np.abs(np.abs(y) - KERB + 0.42) - 0.09) < 0.04)[:, None]
     yellow = np.array((0.40, 0.30, 0.07))
-    return np.where(double, colour * (1 - 0.8 * worn) + yellow * 0.8 * worn, colour).astype(np.float32)
+    worn *= 0.8
+    return np.where(double, colour * (1 - worn) + yellow * worn, colour).astype(np.float32)
 
 
 def _white(x: Array, y: Array) -> Array:
@@ -72,10 +76,12 @@ def _white(x: Array, y: Array) -> Array:
 def _pavement_paint(position: Array) -> Array:
     """Flagstones with joints and stains; the kerb's edge is lighter."""
     x, y, z = position.T
-    row = np.floor(np.abs(y) / 0.6)
+    across = np.abs(y) / 0.6
+    row = np.floor(across)
     along = x / 0.9 + 0.5 * (row % 2)
     flag = noise(np.floor(along) * 1.7, row * 2.3, 75) - 0.5
-    joint = (np.abs(along - np.rint(along)) < 0.012) | (np.abs(np.abs(y) / 0.6 - np.rint(np.abs(y) / 0.6)) < 0.018)
+    joint = np.abs(along - np.rint(along)) < 0.012
+    joint |= np.abs(across - np.rint(across)) < 0.018
     stains = fractal(x * 0.8, y * 0.8, 5, 76) - 0.5
     tone = 0.165 * (1 + 0.22 * flag + 0.5 * stains) * np.where(joint, 0.72, 1.0)
     tone = np.where(np.abs(y) < KERB + 0.16, 0.20 * (1 + 0.4 * stains), tone)
@@ -93,8 +99,9 @@ ROAD = Material(reflectance=0.0, gloss=0.1, paint=_road_paint)
 PAVING = Material(reflectance=0.0, gloss=0.1, paint=_pavement_paint)
 GRASS = Material(reflectance=0.02, gloss=0.05, paint=_grass_paint)
 
-YELLOW_BRICK, RED_BRICK, BROWN_BRICK = (0.34, 0.265, 0.165), (0.215, 0.095, 0.062), (0.17, 0.125, 0.09)
-WHITE_WALL, CREAM_WALL, GREY_WALL = (0.56, 0.555, 0.53), (0.50, 0.44, 0.32), (0.27, 0.265, 0.26)
+YELLOW_BRICK, RED_BRICK = (0.34, 0.265, 0.165), (0.215, 0.095, 0.062)
+BROWN_BRICK, GREY_WALL = (0.17, 0.125, 0.09), (0.27, 0.265, 0.26)
+WHITE_WALL, CREAM_WALL = (0.56, 0.555, 0.53), (0.50, 0.44, 0.32)
 LEFT = (
     House(5.0, 12.0, 3, BROWN_BRICK, 3, (0.03, 0.12, 0.08), 1),
     House(12.0, 18.0, 3, WHITE_WALL, 3, None, 2),
@@ -117,6 +124,15 @@ RIGHT = (
     House(90.0, 110.0, 3, YELLOW_BRICK, 8, None, 17),
     House(110.0, 140.0, 3, GREY_WALL, 10, None, 18),
 )
+BEHIND_THE_PARK = (
+    House(28.0, 44.0, 3, WHITE_WALL, 6, None, 20),
+    House(44.0, 60.0, 3, RED_BRICK, 6, None, 21),
+)
+ACROSS_THE_END = House(-14.0, 14.0, 3, BROWN_BRICK, 8, None, 19)
+
+
+PARK_TREES = ((16.0, -11.0, 9.0, 3), (22.5, -10.0, 8.0, 4), (28.5, -11.5, 10.0, 5))
+"""Place, height and seed."""
 
 
 def _placed(parts: Sequence[Part], x: float, y: float, z: float = 0.0) -> list[Part]:
@@ -125,7 +141,7 @@ def _placed(parts: Sequence[Part], x: float, y: float, z: float = 0.0) -> list[P
 
 def _ground() -> list[Part]:
     parts = []
-    for start, end in zip((1.0, *BLOCKS[1:-1]), BLOCKS[1:], strict=True):
+    for start, end in itertools.pairwise((1.0, *BLOCKS[1:])):
         parts.append(box((start, -KERB, -0.2), (end, KERB, 0.0), ROAD))
         for low, high in ((KERB, FRONT + 1), (-FRONT - 1, -KERB)):
             parts.append(box((start, low, -0.2), (end, high, PAVEMENT), PAVING))
@@ -135,11 +151,14 @@ def _ground() -> list[Part]:
 def _houses() -> list[Part]:
     left = [part for house in LEFT for part in build(house)]
     right = [part.mirrored() for house in RIGHT for part in build(house)]
-    for house in (House(28.0, 44.0, 3, WHITE_WALL, 6, None, 20), House(44.0, 60.0, 3, RED_BRICK, 6, None, 21)):
+    for house in BEHIND_THE_PARK:
         right += _placed([part.mirrored() for part in build(house)], 0.0, -15.0)
-    across = [part for house in (House(-14, 14, 3, BROWN_BRICK, 8, None, 19),) for part in build(house)]
-    turned = [Part(part.corners[..., [1, 0, 2]], part.normals[..., [1, 0, 2]], part.material) for part in across]
-    return [*left, *right, *_placed(turned, 150.0, 0.0)]
+    swapped = [1, 0, 2]
+    across = [
+        Part(part.corners[..., swapped], part.normals[..., swapped], part.material)
+        for part in build(ACROSS_THE_END)
+    ]
+    return [*left, *right, *_placed(across, 150.0, 0.0)]
 
 
 def _traffic() -> list[Part]:
@@ -147,12 +166,12 @@ def _traffic() -> list[Part]:
     red, grey, white = (0.26, 0.018, 0.018), (0.10, 0.105, 0.11), (0.60, 0.60, 0.59)
     green = (0.012, 0.06, 0.045)
     parts = _placed(cars.car(blue, braking=True), 23.0, 1.35)
-    for colour, x in ((silver, 19.5), (black, 25.0), (red, 30.4), (grey, 36.5), (white, 42.0)):
+    for colour, x in ((silver, 26.5), (black, 32.0), (red, 37.4), (grey, 43.0)):
         parts += _placed(cars.car(colour), x, 3.62)
     parts += _placed(cars.van(white), 48.5, 3.5)
     oncoming = [cars.turned_round(part) for part in cars.car(silver)]
     parts += _placed(oncoming, 33.0, -1.6)
-    for colour, x in ((green, 13.0), (red, 38.0), (blue, 44.0), (silver, 50.0)):
+    for colour, x in ((green, 16.5), (red, 38.0), (blue, 44.0), (silver, 50.0)):
         parts += _placed([cars.turned_round(part) for part in cars.car(colour)], x, -3.68)
     return parts
 
@@ -161,15 +180,15 @@ def _people() -> list[Part]:
     dark, denim, wool = (0.016, 0.017, 0.022), (0.03, 0.045, 0.08), (0.12, 0.03, 0.03)
     parts = _placed(people.pedestrian(dark, denim), 12.0, 6.3, PAVEMENT)
     parts += _placed(people.pedestrian(wool, denim, 0.18), 29.0, -5.7, PAVEMENT)
-    parts += _placed(people.pedestrian((0.24, 0.20, 0.14), dark, 0.26), 20.2, 5.9, PAVEMENT)
-    for x, y in ((20.9, 6.7), (35.0, 6.2), (41.0, -6.0)):
+    parts += _placed(people.pedestrian((0.15, 0.12, 0.085), denim, 0.26), 17.0, 6.5, PAVEMENT)
+    for x, y in ((21.5, 6.1), (35.0, 6.2), (41.0, -6.0)):
         parts += _placed(people.pedestrian(dark, (0.05, 0.05, 0.05), 0.15), x, y, PAVEMENT)
-    return [*parts, *_placed(people.cyclist((0.10, 0.035, 0.02), dark), 13.0, 2.95)]
+    return [*parts, *_placed(people.cyclist((0.10, 0.035, 0.02), dark), 12.0, 2.75)]
 
 
 def _furniture() -> list[Part]:
     parts = furniture.railing(3.0, 33.0, -FRONT - 0.2)
-    for x, y, height, seed in ((16.0, -11.0, 9.0, 3), (22.5, -10.0, 8.0, 4), (28.5, -11.5, 10.0, 5), (10.5, -14.0, 10.0, 6)):
+    for x, y, height, seed in PARK_TREES:
         parts += _placed(furniture.tree(height, seed), x, y)
     for x, y, seed in ((62.0, -5.6, 8), (75.0, 5.6, 9), (96.0, -5.6, 10)):
         parts += _placed(furniture.tree(7.5, seed, leaves=6000), x, y)
@@ -178,8 +197,8 @@ def _furniture() -> list[Part]:
         parts += _placed(furniture.lamp_post(8.0, -1.5), x, KERB + 0.4, PAVEMENT)
         parts += _placed(furniture.lamp_post(8.0, 1.5), x + 12, -KERB - 0.4, PAVEMENT)
     parts += _placed(furniture.sign_post(), 14.5, 5.0, PAVEMENT)
-    parts += _placed(furniture.board(furniture.RED, 3.2), 22.0, FRONT - 0.6)
-    for x in (8.0, 9.8, 11.6):
+    parts += _placed(furniture.board(furniture.RED, 3.2), 30.0, FRONT - 0.6)
+    for x in (20.5, 22.5, 24.5):
         parts += _placed(furniture.bollard(), x, -KERB - 0.45, PAVEMENT)
     return parts
 
@@ -188,7 +207,12 @@ def _lights(solid: Solid, low: float, high: float) -> Lights:
     """Lights of the triangles between `low` and `high` along the street."""
     middle = solid.corners[..., 0].mean(1)
     chosen = (middle > low) & (middle <= high)
-    part = Solid(solid.corners[chosen], solid.normals[chosen], solid.material[chosen], solid.materials)
+    part = replace(
+        solid,
+        corners=solid.corners[chosen],
+        normals=solid.normals[chosen],
+        material=solid.material[chosen],
+    )
     return sun_lights(part, SKY, spread=0.22), sky_lights(part, SKY, 64 if low < 60 else 24)
 
 
@@ -196,7 +220,7 @@ def _shaded(surface: Surface, solid: Solid, blocks: Sequence[float]) -> Array:
     """Light (P, 3) of the visible points, block by block."""
     light = np.zeros_like(surface.position)
     along = surface.position[:, 0]
-    for low, high in zip(blocks[:-1], blocks[1:], strict=True):
+    for low, high in itertools.pairwise(blocks):
         chosen = np.flatnonzero((along > low) & (along <= high))
         part = replace(
             surface,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from meshes import Array, Material, Part, beam, box, capped, loft, rounded_rectangle, turned
 
@@ -25,6 +27,11 @@ def turned_round(part: Part) -> Part:
     return Part(part.corners * flip, part.normals * flip, part.material)
 
 
+def _section(x: float, outline: Array, height: float) -> Array:
+    """Ring (16, 3) of an outline (16, 2) across the car, its middle at `height`."""
+    return np.column_stack([np.full(len(outline), x), outline[:, 0], outline[:, 1] + height])
+
+
 def _hull(paint: Material) -> Part:
     """Lower body: sections along the car, lower and narrower towards its ends."""
     stations = [
@@ -34,8 +41,8 @@ def _hull(paint: Material) -> Part:
     ]  # fmt: skip
     rings = []
     for x, low, high, half in stations:
-        outline = rounded_rectangle(high - low, 2 * half, 0.14) + [0, (low + high) / 2]
-        rings.append(np.column_stack([np.full(16, x), outline]))
+        outline = rounded_rectangle(high - low, 2 * half, 0.14)
+        rings.append(_section(x, outline, (low + high) / 2))
     return loft(capped(rings), paint)
 
 
@@ -45,23 +52,36 @@ def _plan(rear: float, front: float, half: float, z: float) -> Array:
     return np.column_stack([outline[:, 0] + (front + rear) / 2, outline[:, 1], np.full(16, z)])
 
 
-LEVELS = ((-1.86, 1.02, 0.80, 0.94), (-1.72, 0.62, 0.73, 1.18), (-1.56, 0.30, 0.66, 1.38), (-1.30, 0.10, 0.58, 1.46))
+LEVELS = (
+    (-1.86, 1.02, 0.80, 0.94),
+    (-1.72, 0.62, 0.73, 1.18),
+    (-1.56, 0.30, 0.66, 1.38),
+    (-1.30, 0.10, 0.58, 1.46),
+)
 """Rear, front, half width and height of the cabin's sections."""
 
 
 def _cabin(paint: Material) -> list[Part]:
     """Windows all round under a painted roof on painted pillars."""
     rings = [_plan(*level) for level in LEVELS]
-    roof = [_plan(rear - 0.03, front + 0.02, half + 0.012, z + 0.01) for rear, front, half, z in LEVELS[2:]]
+    roof = [
+        _plan(rear - 0.03, front + 0.02, half + 0.012, height + 0.01)
+        for rear, front, half, height in LEVELS[2:]
+    ]
     rail = _plan(LEVELS[2][0] - 0.05, LEVELS[2][1] + 0.05, LEVELS[2][2] + 0.02, 1.335)
-    parts = [loft(capped(rings), GLASS), loft(capped([rail, *roof]), paint)]
-    for side in (-1, 1):
-        for rear, front in ((0, 0), (1, 1)):
-            feet = [np.array([level[rear], side * (level[2] - 0.03), level[3]]) for level in LEVELS[:3]]
-            feet = [foot + np.array([0.05 if front == 0 else -0.05, 0, 0]) for foot in feet]
-            for low, high in zip(feet[:-1], feet[1:], strict=True):
-                parts.append(beam(low, high, 0.065, paint))
-        parts.append(beam((-0.45, side * 0.79, 0.94), (-0.42, side * 0.655, 1.38), 0.045, PLASTIC))
+    left = _pillars(paint)
+    parts = [loft(capped(rings), GLASS), loft(capped([rail, *roof]), paint), *left]
+    return [*parts, *(part.mirrored() for part in left)]
+
+
+def _pillars(paint: Material) -> list[Part]:
+    """The left pillars: painted ones at the corners, a black one between the doors."""
+    parts = [beam((-0.45, 0.79, 0.94), (-0.42, 0.655, 1.38), 0.045, PLASTIC)]
+    for lower, upper in itertools.pairwise(LEVELS[:3]):
+        for end, inset in ((0, 0.05), (1, -0.05)):
+            low = (lower[end] + inset, lower[2] - 0.03, lower[3])
+            high = (upper[end] + inset, upper[2] - 0.03, upper[3])
+            parts.append(beam(low, high, 0.065, paint))
     return parts
 
 
@@ -71,7 +91,8 @@ def _wheel(x: float) -> list[Part]:
     rim = [(0.10, 0.205), (0.06, 0.19), (0.04, 0.06), (0.08, 0.0)]
     arch = turned([(-0.2, 0), (-0.2, 0.36), (0.0, 0.36), (0.0, 0)], PLASTIC, axis=1)
     parts = [turned(tyre, RUBBER, axis=1), turned(rim, ALLOY, axis=1)]
-    return [arch.moved((x, HALF + 0.004, 0.32)), *(part.moved((x, HALF - 0.09, 0.305)) for part in parts)]
+    parts = [part.moved((x, HALF - 0.09, 0.305)) for part in parts]
+    return [arch.moved((x, HALF + 0.004, 0.32)), *parts]
 
 
 def _rear(lamp: Material) -> list[Part]:
@@ -114,11 +135,14 @@ def car(colour: tuple[float, float, float], *, braking: bool = False) -> list[Pa
 def van(colour: tuple[float, float, float]) -> list[Part]:
     """A panel van of linear RGB `colour`."""
     paint = Material(colour, 0.05, 0.7)
-    sections = [(-2.4, 0.93, 2.25), (-2.35, 0.96, 2.32), (1.1, 0.96, 2.32), (1.5, 0.94, 2.2), (2.2, 0.92, 1.35), (2.6, 0.88, 1.1)]
+    sections = [
+        (-2.4, 0.93, 2.25), (-2.35, 0.96, 2.32), (1.1, 0.96, 2.32),
+        (1.5, 0.94, 2.2), (2.2, 0.92, 1.35), (2.6, 0.88, 1.1),
+    ]  # fmt: skip
     rings = []
     for x, half, high in sections:
-        outline = rounded_rectangle(high - 0.35, 2 * half, 0.16) + [0, (high + 0.35) / 2]
-        rings.append(np.column_stack([np.full(16, x), outline]))
+        outline = rounded_rectangle(high - 0.35, 2 * half, 0.16)
+        rings.append(_section(x, outline, (high + 0.35) / 2))
     left = [part.moved((0, 0.08, 0.02)) for x in (1.7, -1.5) for part in _wheel(x)]
     left += [
         box((-2.45, 0.14, 1.42), (-2.38, 0.80, 1.98), GLASS, 0.02),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -34,7 +35,10 @@ def _leaf_paint(position: Array) -> Array:
 LEAVES = Material(TREE_GREEN, 0.02, 0.05, paint=_leaf_paint)
 
 
-def _leaves(centres: Array, radii: Array, count: int, size: float, random: np.random.Generator) -> Part:
+Generator = np.random.Generator
+
+
+def _leaves(centres: Array, radii: Array, count: int, size: float, random: Generator) -> Part:
     """Leaf triangles scattered in balls; each is shaded as part of its ball's surface."""
     ball = random.integers(len(centres), size=count)
     ways = normalised(random.normal(size=(count, 3)))
@@ -46,25 +50,27 @@ def _leaves(centres: Array, radii: Array, count: int, size: float, random: np.ra
     return Part(corners.astype(np.float32), normals.astype(np.float32), LEAVES)
 
 
-def _branches(start: Array, way: Array, length: float, radius: float, depth: int, random: np.random.Generator) -> list[Part]:
+def _limbs(
+    start: Array, way: Array, length: float, radius: float, forks: int, random: Generator
+) -> list[Part]:
     """A limb and, recursively, those that leave it."""
-    end = start + way * length
-    parts = [beam(start, end, radius, BARK, taper=0.62)]
-    if depth == 0:
+    parts = [beam(start, start + way * length, radius, BARK, taper=0.62)]
+    if forks == 0:
         return parts
-    for _ in range(3 if depth > 1 else 4):
+    for _ in range(3 if forks > 1 else 4):
         turn = normalised(way + random.normal(0, 0.48, 3) + np.array([0, 0, 0.12]))
-        from_ = start + way * length * random.uniform(0.6, 1.0)
-        parts += _branches(from_, turn, length * random.uniform(0.62, 0.85), radius * 0.6, depth - 1, random)
+        fork = start + way * length * random.uniform(0.6, 1.0)
+        shorter = length * random.uniform(0.62, 0.85)
+        parts += _limbs(fork, turn, shorter, radius * 0.6, forks - 1, random)
     return parts
 
 
 def tree(height: float, seed: int, *, leaves: int = 15000) -> list[Part]:
     """A broad-leaved tree; few `leaves` show its branches."""
     random = np.random.default_rng(seed)
-    trunk = np.array([0.0, 0.0, 0.0]), np.array([0.02, 0.01, 1.0])
-    limbs = _branches(*trunk, height * 0.30, height * 0.022, 5, random)
-    tips = np.concatenate([part.corners.reshape(-1, 3).mean(0, keepdims=True) for part in limbs[1:]])
+    root, up = np.array([0.0, 0.0, 0.0]), np.array([0.02, 0.01, 1.0])
+    limbs = _limbs(root, up, height * 0.30, height * 0.022, 5, random)
+    tips = np.stack([part.corners.reshape(-1, 3).mean(0) for part in limbs[1:]])
     tips = tips[tips[:, 2] > height * 0.34]
     centres = tips[random.integers(len(tips), size=46)] + random.normal(0, 0.2, (46, 3))
     radii = random.uniform(0.07, 0.13, 46) * height
@@ -84,7 +90,7 @@ def lamp_post(height: float, reach: float) -> list[Part]:
     lantern = (0.0, reach, height + 0.30)
     return [
         beam((0, 0, 0), (0, 0, 1.3), 0.10, GREY),
-        beam((0, 0, 1.2), top, 0.068, GREY, taper=0.7),
+        beam((0, 0, 1.2), top, 0.085, GREY, taper=0.7),
         beam(top, lantern, 0.045, GREY),
         box((-0.14, reach - 0.35, height + 0.24), (0.14, reach + 0.35, height + 0.40), GREY, 0.05),
         box((-0.11, reach - 0.30, height + 0.20), (0.11, reach + 0.30, height + 0.26), LAMP, 0.02),
@@ -92,28 +98,34 @@ def lamp_post(height: float, reach: float) -> list[Part]:
 
 
 def _disc(radius: float, x: float, z: float, material: Material) -> Part:
-    return turned([(x - 0.01, 0), (x - 0.01, radius), (x, radius), (x, 0)], material).moved((0, 0, z))
+    profile = [(x - 0.01, 0), (x - 0.01, radius), (x, radius), (x, 0)]
+    return turned(profile, material).moved((0, 0, z))
 
 
-def _twenty(x: float, z: float) -> list[Part]:
-    """The figures of a speed limit of 20, as bars on the side towards -x."""
-    bars = [((0.19, 0.10), (0.04, 0.10)), ((0.04, 0.10), (0.04, 0.0)), ((0.04, 0.0), (0.19, -0.12)), ((0.19, -0.12), (0.04, -0.12)),
-            ((-0.04, 0.10), (-0.18, 0.10)), ((-0.18, 0.10), (-0.18, -0.12)), ((-0.18, -0.12), (-0.04, -0.12)), ((-0.04, -0.12), (-0.04, 0.10))]  # fmt: skip
-    return [beam((x, *_at(a, z)), (x, *_at(b, z)), 0.021, BLACK) for a, b in bars]
+TWO = ((0.17, 0.09), (0.04, 0.09), (0.04, 0.0), (0.17, -0.11), (0.04, -0.11))
+NOUGHT = ((-0.04, 0.09), (-0.16, 0.09), (-0.16, -0.11), (-0.04, -0.11), (-0.04, 0.09))
+ARROW = ((0.13, 0.13), (-0.12, -0.12), (-0.12, 0.04), (-0.12, -0.12), (0.04, -0.12))
+"""Lines on a sign as (y, z), seen from -x."""
 
 
-def _at(point: tuple[float, float], z: float) -> tuple[float, float]:
-    return point[0] * 0.9, z + point[1] * 0.9
+def _drawn(line: Sequence[tuple[float, float]], x: float, z: float, ink: Material) -> list[Part]:
+    points = [(x, across, z + up) for across, up in line]
+    return [beam(start, end, 0.021, ink) for start, end in itertools.pairwise(points)]
 
 
 def sign_post() -> list[Part]:
     """A post with a speed limit and, below it, a blue disc with a white arrow; they face -x."""
-    arrow = [((0.14, 0.14), (-0.12, -0.12)), ((-0.13, -0.13), (-0.13, 0.04)), ((-0.13, -0.13), (0.04, -0.13))]
-    parts = [beam((0.05, 0, 0), (0.05, 0, 3.2), 0.042, GREY)]
-    parts += [_disc(0.36, 0.0, 2.85, RED), _disc(0.27, -0.012, 2.85, WHITE), *_twenty(-0.024, 2.85)]
-    parts += [_disc(0.31, 0.0, 2.12, WHITE), _disc(0.29, -0.012, 2.12, BLUE)]
-    parts += [beam((-0.026, *_at(a, 2.12)), (-0.026, *_at(b, 2.12)), 0.026, WHITE) for a, b in arrow]
-    return parts
+    high, low = 2.85, 2.12
+    return [
+        beam((0.05, 0, 0), (0.05, 0, 3.2), 0.042, GREY),
+        _disc(0.36, 0.0, high, RED),
+        _disc(0.27, -0.012, high, WHITE),
+        *_drawn(TWO, -0.024, high, BLACK),
+        *_drawn(NOUGHT, -0.024, high, BLACK),
+        _disc(0.31, 0.0, low, WHITE),
+        _disc(0.29, -0.012, low, BLUE),
+        *_drawn(ARROW, -0.026, low, WHITE),
+    ]
 
 
 def board(material: Material, z: float) -> list[Part]:

@@ -15,13 +15,15 @@ from surroundings import fractal, noise, smoothstep
 FRONT = 7.6
 """Distance of the fronts from the middle of the road."""
 DEPTH = 8.0
-REVEAL = 0.16
-STOREY = 3.0
+PANE = FRONT + 0.16
+STOREY, SILL, HEAD = 3.0, 0.85, 2.45
+"""Height of a storey and, above its floor, of the lower and upper edge of its windows."""
 
 GLASS = Material((0.012, 0.014, 0.016), 0.10, 0.9)
 FRAME = Material((0.62, 0.61, 0.58), 0.04, 0.3)
 STONE = Material((0.42, 0.39, 0.33))
 SLATE = Material((0.055, 0.057, 0.065), 0.04, 0.35)
+DOORS = ((0.16, 0.02, 0.02), (0.02, 0.05, 0.10), (0.02, 0.07, 0.04))
 PIPE = Material((0.03, 0.03, 0.032), 0.04, 0.4)
 
 
@@ -89,32 +91,37 @@ def _openings(house: House, width: float) -> list[tuple[float, float]]:
     return [(float(x) - width / 2, float(x) + width / 2) for x in middles]
 
 
-def _storey(house: House, floor: float, sill: float, head: float, width: float) -> list[list[Part]]:
+def _storey(house: House, floor: float) -> list[list[Part]]:
     """A storey from `floor` up: its walls, panes, frames and sills, each of one material."""
-    wall, openings = _wall(house), _openings(house, width)
-    thick = (FRONT, FRONT + 0.3)
+    low, high = floor + SILL, floor + HEAD
+    openings = _openings(house, 1.15)
+    panes, frames, stones = [], [], []
+    for left, right in openings:
+        panes.append(_slab((left, right), (PANE, PANE + 0.05), (low, high), GLASS))
+        frames += _sash(left, right, low, high)
+        sides = (left - 0.1, right + 0.1)
+        stones.append(_slab(sides, (FRONT - 0.09, FRONT + 0.2), (low - 0.1, low), STONE))
+        stones.append(_slab(sides, (FRONT - 0.02, FRONT + 0.2), (high, high + 0.18), STONE))
+    return [_masonry(house, floor, openings), panes, frames, stones]
+
+
+def _masonry(house: House, floor: float, openings: Sequence[tuple[float, float]]) -> list[Part]:
+    """The wall of a storey around its openings."""
+    wall, whole, thick = _wall(house), (house.start, house.end), (FRONT, FRONT + 0.3)
     edges = [house.start, *(edge for opening in openings for edge in opening), house.end]
     walls = [
-        _slab((house.start, house.end), thick, (floor, floor + sill), wall),
-        _slab((house.start, house.end), thick, (floor + head, floor + STOREY), wall),
+        _slab(whole, thick, (floor, floor + SILL), wall),
+        _slab(whole, thick, (floor + HEAD, floor + STOREY), wall),
     ]
-    for left, right in zip(edges[::2], edges[1::2], strict=True):
-        walls.append(_slab((left, right), thick, (floor + sill, floor + head), wall))
-    back = (FRONT + REVEAL, FRONT + REVEAL + 0.05)
-    panes, frames, sills = [], [], []
-    for left, right in openings:
-        panes.append(_slab((left, right), back, (floor + sill, floor + head), GLASS))
-        frames += _sash(left, right, floor + sill, floor + head)
-        ledge = (floor + sill - 0.1, floor + sill)
-        sills.append(_slab((left - 0.1, right + 0.1), (FRONT - 0.09, FRONT + 0.2), ledge, STONE))
-        lintel = (floor + head, floor + head + 0.18)
-        sills.append(_slab((left - 0.1, right + 0.1), (FRONT - 0.02, FRONT + 0.2), lintel, STONE))
-    return [walls, panes, frames, sills]
+    for piers in zip(edges[::2], edges[1::2], strict=True):
+        walls.append(_slab(piers, thick, (floor + SILL, floor + HEAD), wall))
+    return walls
 
 
 def _sash(left: float, right: float, low: float, high: float) -> list[Part]:
     """White bars around and across a window."""
-    y, middle, cross = (FRONT + REVEAL - 0.05, FRONT + REVEAL + 0.01), (left + right) / 2, (low + high) / 2
+    y = (PANE - 0.05, PANE + 0.01)
+    middle, cross = (left + right) / 2, (low + high) / 2
     uprights = ((left, left + 0.07), (right - 0.07, right), (middle - 0.025, middle + 0.025))
     rails = ((low, low + 0.08), (high - 0.07, high), (cross - 0.03, cross + 0.03))
     bars = [_slab(x, y, (low, high), FRAME) for x in uprights]
@@ -126,28 +133,32 @@ def _shop(house: House, colour: tuple[float, float, float]) -> list[list[Part]]:
     timber = Material(colour, 0.04, 0.4)
     lettering = Material((0.62, 0.60, 0.52) if sum(colour) < 0.9 else (0.05, 0.05, 0.07))
     x = (house.start + 0.12, house.end - 0.12)
-    posts = np.linspace(*x, 5)
     front = [
         _slab(x, (FRONT - 0.22, FRONT + 0.3), (2.55, 3.15), timber),
         _slab(x, (FRONT - 0.05, FRONT + 0.3), (0.13, 0.65), timber),
-        _slab((house.start, house.end), (FRONT, FRONT + 0.3), (3.05, STOREY + 0.5), _wall(house)),
     ]
-    for post in posts:
-        front.append(_slab((post - 0.09, post + 0.09), (FRONT - 0.08, FRONT + 0.3), (0.13, 2.6), timber))
-    middle = (x[0] + x[1]) / 2
-    letters = []
+    for post in np.linspace(*x, 5):
+        sides = (post - 0.09, post + 0.09)
+        front.append(_slab(sides, (FRONT - 0.08, FRONT + 0.3), (0.13, 2.6), timber))
+    above = _slab((house.start, house.end), (FRONT, FRONT + 0.3), (3.05, 3.5), _wall(house))
+    pane = _slab(x, (FRONT + 0.1, FRONT + 0.15), (0.13, 2.6), GLASS)
+    return [front, [above], [pane], _letters(house, lettering)]
+
+
+def _letters(house: House, ink: Material) -> list[Part]:
+    """Bars on the fascia that pass for a name."""
+    parts = []
     for index in range(8):
-        left = middle - 1.6 + 0.4 * index
-        tall = 0.16 + 0.08 * ((index * 7 + house.seed) % 3)
-        letters.append(_slab((left, left + 0.24), (FRONT - 0.24, FRONT), (2.72, 2.72 + tall), lettering))
-    panes = [_slab(x, (FRONT + 0.1, FRONT + 0.15), (0.13, 2.6), GLASS)]
-    return [front[:2] + front[3:], front[2:3], letters, panes]
+        left = (house.start + house.end) / 2 - 1.6 + 0.4 * index
+        top = 2.88 + 0.08 * ((index * 7 + house.seed) % 3)
+        parts.append(_slab((left, left + 0.24), (FRONT - 0.24, FRONT), (2.72, top), ink))
+    return parts
 
 
 def _door(house: House) -> list[Part]:
     """Door with its step, at the first window's place on the ground floor."""
     left, right = _openings(house, 1.1)[0]
-    panel = Material(((0.16, 0.02, 0.02), (0.02, 0.05, 0.10), (0.02, 0.07, 0.04))[house.seed % 3], 0.04, 0.5)
+    panel = Material(DOORS[house.seed % len(DOORS)], 0.04, 0.5)
     return [
         _slab((left - 0.12, right + 0.12), (FRONT - 0.06, FRONT + 0.2), (0.13, 2.75), FRAME),
         _slab((left, right), (FRONT - 0.08, FRONT), (0.2, 2.25), panel),
@@ -160,30 +171,36 @@ def _roof(house: House) -> list[Part]:
     low, high = house.height, house.height + 2.6
     outline = [(FRONT - 0.25, low), (FRONT + DEPTH / 2, high), (FRONT + DEPTH, low)]
     rings = [[(x, y, z) for y, z in outline] for x in (house.start, house.end)]
-    ridge = FRONT + DEPTH / 2
-    stack = _slab((house.start + 0.1, house.start + 1.0), (ridge - 2.2, ridge - 1.6), (low, high + 0.6), _wall(house))
-    gutter = _slab((house.start, house.end), (FRONT - 0.28, FRONT), (low - 0.12, low + 0.02), PIPE)
-    cornice = _slab((house.start, house.end), (FRONT - 0.16, FRONT), (low - 0.36, low - 0.12), STONE)
-    return [loft(capped(rings), SLATE), stack, gutter, cornice]
+    back, whole = FRONT + DEPTH / 2 - 1.6, (house.start, house.end)
+    flue = (house.start + 0.1, house.start + 1.0)
+    return [
+        loft(capped(rings), SLATE),
+        _slab(flue, (back - 0.6, back), (low, high + 0.6), _wall(house)),
+        _slab(whole, (FRONT - 0.28, FRONT), (low - 0.12, low + 0.02), PIPE),
+        _slab(whole, (FRONT - 0.16, FRONT), (low - 0.36, low - 0.12), STONE),
+    ]
 
 
 def build(house: House) -> list[Part]:
     """Meshes of a house."""
-    groups: list[list[Part]] = []
-    first = 0
+    shop = house.shop is not None
+    floors = np.arange(shop, house.storeys) * STOREY + (0.5 if shop else 0.3)
+    groups = [group for floor in floors for group in _storey(house, float(floor))]
     if house.shop is not None:
         groups += _shop(house, house.shop)
-        first = 1
-    for storey in range(first, house.storeys):
-        floor = storey * STOREY + (0.5 if house.shop is not None else 0.3)
-        groups += _storey(house, floor, 0.85, 2.45, 1.15)
     parts = [joined(group) for group in groups]
     if house.shop is None:
         parts += _door(house)
-    body = (FRONT + 0.25, FRONT + DEPTH)
-    wall = _wall(house)
-    parts.append(_slab((house.start, house.end), body, (0.0, house.height), wall))
-    parts.append(_slab((house.start, house.end), (FRONT, FRONT + 0.3), (house.height - 0.7, house.height), wall))
-    parts.append(_slab((house.start, house.end), (FRONT + 0.01, FRONT + 0.3), (0.0, 0.4), wall))
-    pipe = _slab((house.end - 0.12, house.end - 0.02), (FRONT - 0.1, FRONT), (0.13, house.height), PIPE)
-    return [*parts, pipe, *_roof(house)]
+    return [*parts, *_body(house), *_roof(house)]
+
+
+def _body(house: House) -> list[Part]:
+    """What stands behind, above and below the storeys' fronts, and a rain pipe."""
+    wall, whole, thick = _wall(house), (house.start, house.end), (FRONT, FRONT + 0.3)
+    pipe = (house.end - 0.12, house.end - 0.02)
+    return [
+        _slab(whole, (FRONT + 0.25, FRONT + DEPTH), (0.0, house.height), wall),
+        _slab(whole, thick, (house.height - 0.7, house.height), wall),
+        _slab(whole, (FRONT + 0.01, FRONT + 0.3), (0.0, 0.4), wall),
+        _slab(pipe, (FRONT - 0.1, FRONT), (0.13, house.height), PIPE),
+    ]
