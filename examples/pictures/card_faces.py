@@ -70,7 +70,7 @@ def _diamond() -> Polygons:
 
 def _stem(top: float) -> Array:
     flank = _curve((0, top), (0.05, 0.28), (0.08, 0.45), (0.15, 0.62))
-    return _with_mirror(np.concatenate([flank, np.float32([[0, 0.62]])]))
+    return _with_mirror(np.concatenate([flank, [[0, 0.62]]]))
 
 
 def _spade() -> Polygons:
@@ -128,7 +128,8 @@ RANKS = {"nine": _nine, "ten": _ten, "ace": _letter_a}
 
 
 def _placed(shape: Polygons, x: float, y: float, size: ArrayLike) -> Polygons:
-    return [outline * np.asarray(size, np.float32) + np.float32([x, y]) for outline in shape]
+    scale, offset = np.asarray(size, np.float32), np.array([x, y], np.float32)
+    return [outline * scale + offset for outline in shape]
 
 
 def _upper_half(rank: str, suit: str) -> Polygons:
@@ -147,7 +148,7 @@ def _fill(canvas: NDArray[np.float32], shapes: Sequence[Array], colour: ArrayLik
     height, width = canvas.shape[:2]
     cover = np.zeros((height, width), np.uint8)
     for outline in shapes:
-        pixels = outline * PIXELS_PER_CM + np.float32([width / 2, height / 2])
+        pixels = outline * PIXELS_PER_CM + np.array([width / 2, height / 2], np.float32)
         cv2.fillPoly(cover, [np.rint(pixels * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
     share = (cover / np.float32(255))[..., None]
     canvas += (np.asarray(colour, np.float32) - canvas) * share

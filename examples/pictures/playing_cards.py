@@ -92,8 +92,7 @@ def _card(card: Card) -> Part:
     face = draw_face(card.rank, card.suit)
 
     def paint(position: Array) -> Array:
-        local = (position - np.float32([card.x, card.y, 0])) @ card.axes.T
-        return _sampled(face, local / np.square(card.axes).sum(1))
+        return _sampled(face, (position - np.array([card.x, card.y, 0], np.float32)) @ card.axes.T)
 
     return loft(capped(rings), Material(reflectance=0.04, gloss=0.45, paint=paint))
 
@@ -148,13 +147,14 @@ def _table(camera: Camera, lights: list[Light]) -> Array:
 
 def _window(solid: Solid) -> list[Light]:
     """Lights of the window and, weaker and wider, of the room."""
+    red, green, blue = ROOM.sunlight
+    share = len(WINDOW)
+    pane = replace(ROOM, sunlight=(red / share, green / share, blue / share))
+    ceiling = replace(ROOM, sun=(0.0, 0.1, 1.0), sunlight=(0.115, 0.11, 0.10))
     lights = []
-    for radius in WINDOW:
-        part = replace(ROOM, sunlight=tuple(np.divide(ROOM.sunlight, len(WINDOW))))
-        lights += sun_lights(solid, part, spread=radius)
-    for radius in CEILING:
-        part = replace(ROOM, sun=(0.0, 0.1, 1.0), sunlight=(0.115, 0.11, 0.10))
-        lights += sun_lights(solid, part, spread=radius)
+    for sky, rings in ((pane, WINDOW), (ceiling, CEILING)):
+        for radius in rings:
+            lights += sun_lights(solid, sky, spread=radius)
     return lights
 
 
@@ -166,7 +166,7 @@ def _falloff(size: tuple[int, int]) -> Array:
 
 def render(size: tuple[int, int]) -> Array:
     """Linear RGB (H, W, 3) of the scene at `size` (height, width)."""
-    camera = Camera((-0.2, -17.5, 46.0), (-0.2, -0.3, 0.0), 26.0, size)
+    camera = Camera((-0.2, -17.5, 46.0), (-0.2, -0.3, 0.0), 25.0, size)
     solid = assemble([_card(card) for card in CARDS])
     lights = _window(solid)
     light = _table(camera, lights)

@@ -116,10 +116,10 @@ LEFT = (
     House(110.0, 140.0, 3, RED_BRICK, 10, None, 11),
 )
 RIGHT = (
-    House(33.0, 41.0, 3, YELLOW_BRICK, 4, (0.02, 0.05, 0.16), 12),
+    House(33.0, 41.0, 3, CREAM_WALL, 4, (0.02, 0.05, 0.16), 12),
     House(41.0, 49.0, 3, RED_BRICK, 3, None, 13),
     House(49.0, 60.0, 2, WHITE_WALL, 4, (0.06, 0.10, 0.05), 14),
-    House(60.0, 72.0, 3, CREAM_WALL, 5, None, 15),
+    House(60.0, 72.0, 3, YELLOW_BRICK, 5, None, 15),
     House(72.0, 90.0, 3, BROWN_BRICK, 7, (0.16, 0.03, 0.02), 16),
     House(90.0, 110.0, 3, YELLOW_BRICK, 8, None, 17),
     House(110.0, 140.0, 3, GREY_WALL, 10, None, 18),
@@ -197,8 +197,7 @@ def _furniture() -> list[Part]:
         parts += _placed(furniture.lamp_post(8.0, -1.5), x, KERB + 0.4, PAVEMENT)
         parts += _placed(furniture.lamp_post(8.0, 1.5), x + 12, -KERB - 0.4, PAVEMENT)
     parts += _placed(furniture.sign_post(), 14.5, 5.0, PAVEMENT)
-    parts += _placed(furniture.board(furniture.RED, 3.2), 30.0, FRONT - 0.6)
-    for x in (20.5, 22.5, 24.5):
+    for x in (13.6, 15.1):
         parts += _placed(furniture.bollard(), x, -KERB - 0.45, PAVEMENT)
     return parts
 

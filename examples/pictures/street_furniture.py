@@ -18,7 +18,6 @@ WHITE = Material((0.70, 0.70, 0.69), 0.04, 0.3)
 RED = Material((0.50, 0.015, 0.018), 0.04, 0.3)
 BLUE = Material((0.015, 0.07, 0.30), 0.04, 0.3)
 BLACK = Material((0.015, 0.015, 0.016), 0.04, 0.3)
-AMBER = Material((0.75, 0.36, 0.02), 0.05, 0.5, emission=(0.1, 0.04, 0.0))
 
 TREE_GREEN = (0.062, 0.078, 0.026)
 
@@ -125,14 +124,6 @@ def sign_post() -> list[Part]:
         _disc(0.31, 0.0, low, WHITE),
         _disc(0.29, -0.012, low, BLUE),
         *_drawn(ARROW, -0.026, low, WHITE),
-    ]
-
-
-def board(material: Material, z: float) -> list[Part]:
-    """A hanging shop sign across the pavement: panel, frame and bracket."""
-    return [
-        box((-0.05, -0.45, z), (0.05, 0.45, z + 0.7), material, 0.02),
-        beam((0, 0.6, z + 0.75), (0, -0.5, z + 0.75), 0.02, IRON),
     ]
 
 
