@@ -41,7 +41,7 @@ SCENES = {
     "ship": Scene(freighter.render, 0.74),
     "truck": Scene(lorry.render, 0.85),
     "cards": Scene(playing_cards.render, 0.95, (720, 960)),
-    "street": Scene(street.render, 0.9, (720, 960)),
+    "street": Scene(street.render, 0.82, (720, 960)),
 }
 SUPERSAMPLING = 2
 JPEG_QUALITY = 90

@@ -180,10 +180,10 @@ def _people() -> list[Part]:
     dark, denim, wool = (0.016, 0.017, 0.022), (0.03, 0.045, 0.08), (0.12, 0.03, 0.03)
     parts = _placed(people.pedestrian(dark, denim), 12.0, 6.3, PAVEMENT)
     parts += _placed(people.pedestrian(wool, denim, 0.18), 29.0, -5.7, PAVEMENT)
-    parts += _placed(people.pedestrian((0.15, 0.12, 0.085), denim, 0.26), 17.0, 6.5, PAVEMENT)
+    parts += _placed(people.pedestrian((0.03, 0.034, 0.05), denim, 0.26), 17.0, 6.5, PAVEMENT)
     for x, y in ((21.5, 6.1), (35.0, 6.2), (41.0, -6.0)):
         parts += _placed(people.pedestrian(dark, (0.05, 0.05, 0.05), 0.15), x, y, PAVEMENT)
-    return [*parts, *_placed(people.cyclist((0.10, 0.035, 0.02), dark), 12.0, 2.75)]
+    return [*parts, *_placed(people.cyclist((0.075, 0.022, 0.014), dark), 10.8, 2.65)]
 
 
 def _furniture() -> list[Part]:
