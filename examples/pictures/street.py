@@ -183,7 +183,7 @@ def _people() -> list[Part]:
     parts += _placed(people.pedestrian((0.03, 0.034, 0.05), denim, 0.26), 17.0, 6.5, PAVEMENT)
     for x, y in ((21.5, 6.1), (35.0, 6.2), (41.0, -6.0)):
         parts += _placed(people.pedestrian(dark, (0.05, 0.05, 0.05), 0.15), x, y, PAVEMENT)
-    return [*parts, *_placed(people.cyclist((0.075, 0.022, 0.014), dark), 10.8, 2.65)]
+    return [*parts, *_placed(people.cyclist((0.30, 0.34, 0.025), dark), 11.3, 2.75)]
 
 
 def _furniture() -> list[Part]:

@@ -12,7 +12,7 @@ HAIR = Material((0.022, 0.014, 0.010), 0.04, 0.3)
 SHOE = Material((0.020, 0.018, 0.017), 0.04, 0.4)
 STEEL = Material((0.10, 0.10, 0.11), 0.15, 0.6)
 RUBBER = Material((0.015, 0.015, 0.015), 0.03, 0.1)
-HELMET = Material((0.50, 0.50, 0.52), 0.05, 0.6)
+HELMET = Material((0.05, 0.05, 0.055), 0.05, 0.6)
 REFLECTOR = Material((0.5, 0.02, 0.02), emission=(0.25, 0.0, 0.0))
 
 Point = tuple[float, float, float]
@@ -110,7 +110,7 @@ def _wheel(x: float) -> list[Part]:
 
 
 def _bicycle() -> list[Part]:
-    frame = Material((0.04, 0.06, 0.16), 0.06, 0.7)
+    frame = Material((0.16, 0.17, 0.18), 0.08, 0.7)
     crank, seat, head = (-0.05, 0, 0.30), (-0.22, 0, 0.86), (0.36, 0, 0.88)
     rear, front, top = (-0.52, 0, 0.355), (0.52, 0, 0.355), (-0.19, 0, 0.78)
     tubes = [(crank, seat), (crank, head), (top, head), (rear, crank), (rear, seat), (front, head)]
