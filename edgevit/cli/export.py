@@ -44,9 +44,9 @@ EXPORT_PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime")
 )
 @click.option(
     "--segment-output",
-    type=click.Choice(["classes", "logits"]),
-    help="Whether a segmenter's graph ends in the best class or in a value for each.  "
-    "[default: classes]",
+    type=click.Choice(["classes", "classes/2", "classes/1", "logits"]),
+    help="What a segmenter's graph ends in: the best class of every 4x4 (or 2x2, 1x1) pixels of "
+    "the input, or a value for each class.  [default: classes]",
 )
 @click.option("--num-classes", type=click.IntRange(min=1), help="Number of classes.")
 @click.option("--class-names", type=click.Path(path_type=Path), help="File, one name a line.")

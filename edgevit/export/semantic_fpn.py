@@ -1,10 +1,16 @@
-"""How a Semantic FPN's graph ends: in the best class of every cell, or in all logits."""
+"""How a Semantic FPN's graph ends: in the best class of every cell, or in all logits.
+
+Classes can be those of smaller cells than the head's: its logits are enlarged first, which smooths
+the borders between classes.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
-import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from edgevit.core.heads import MapHead
@@ -19,24 +25,33 @@ class BestClass(nn.Module):
     """A segmenter that answers the best class.
 
     Args:
-        segmenter: from images to logits.
+        segmenter: from images to logits at stride 4.
+        stride: input pixels for a cell of the answer, 4, 2 or 1.
     """
 
-    def __init__(self, segmenter: nn.Module) -> None:
+    def __init__(self, segmenter: nn.Module, stride: int) -> None:
         super().__init__()
         self.segmenter = segmenter
+        self.stride = stride
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map images (B, 3, H, W) to int64 (B, H/4, W/4)."""
-        classes: Tensor = self.segmenter(x).argmax(dim=1)
-        return classes
+        """Map images (B, 3, H, W) to int64 (B, H/stride, W/stride)."""
+        return enlarged(self.segmenter(x), STRIDE // self.stride).argmax(dim=1)
+
+
+def enlarged(logits: Tensor, factor: int) -> Tensor:
+    """Enlarge logits (B, C, h, w) as upstream does, bilinearly, to (B, C, factor*h, factor*w)."""
+    if factor == 1:
+        return logits
+    return F.interpolate(logits, scale_factor=factor, mode="bilinear", align_corners=False)
 
 
 def compare_classes(logits: Tensor, outputs: Outputs) -> list[Comparison]:
     """The class chosen has the best logit, or one that is as good but for rounding."""
-    values, classes = logits.numpy(), outputs["classes"]
-    chosen = np.take_along_axis(values, classes[:, None], axis=1)[:, 0]
-    return [Comparison("the best logit", chosen, values.max(axis=1))]
+    classes = torch.from_numpy(outputs["classes"])
+    values = enlarged(logits, classes.shape[1] // logits.shape[2])
+    chosen = values.gather(1, classes[:, None])[:, 0]
+    return [Comparison("the best logit", chosen.numpy(), values.amax(dim=1).numpy())]
 
 
 def compare_logits(logits: Tensor, outputs: Outputs) -> list[Comparison]:
@@ -44,9 +59,32 @@ def compare_logits(logits: Tensor, outputs: Outputs) -> list[Comparison]:
     return [Comparison("a logit", outputs["logits"], logits.numpy())]
 
 
-FORMS: dict[str, tuple[Callable[[nn.Module], nn.Module], Callable[..., list[Comparison]]]] = {
-    "classes": (BestClass, compare_classes),
-    "logits": (lambda segmenter: segmenter, compare_logits),
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What a segmenter's graph may answer.
+
+    Args:
+        output: name of the output, and the kind of the spec's head.
+        stride: input pixels for a cell of it.
+    """
+
+    output: str
+    stride: int = STRIDE
+
+    def attach(self, segmenter: nn.Module) -> nn.Module:
+        """The module that answers it."""
+        return BestClass(segmenter, self.stride) if self.output == "classes" else segmenter
+
+
+COMPARE: dict[str, Callable[[Tensor, Outputs], list[Comparison]]] = {
+    "classes": compare_classes,
+    "logits": compare_logits,
+}
+FORMS = {
+    "classes": Form("classes"),
+    "classes/2": Form("classes", 2),
+    "classes/1": Form("classes", 1),
+    "logits": Form("logits"),
 }
 
 
@@ -56,11 +94,17 @@ def semantic_fpn_ending(module: SemanticFPN, size: Size, form: str | None) -> En
     Args:
         module: the segmenter.
         size: input (height, width) in pixels.
-        form: `classes`, which is the default, or `logits`.
+        form: one of `FORMS`: `classes`, which is the default, of every 4x4 pixels; `classes/2` and
+            `classes/1` of smaller cells; `logits`.
     """
-    form = form or next(iter(FORMS))
-    attach, compare = FORMS[form]
-    return Ending(MapHead(form, STRIDE).to_dict(), (form,), attach, compare, (form,))
+    chosen = FORMS[form or "classes"]
+    return Ending(
+        head=MapHead(chosen.output, chosen.stride).to_dict(),
+        outputs=(chosen.output,),
+        attach=chosen.attach,
+        compare=COMPARE[chosen.output],
+        recorded=(chosen.output,),
+    )
 
 
 def _num_classes(weights: StateDict) -> int | None:

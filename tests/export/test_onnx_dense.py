@@ -87,6 +87,28 @@ def test_a_device_can_prove_what_it_computes(small, backend):
     assert all(samples.error(outputs[name]) < 1e-4 for name, samples in vector.outputs.items())
 
 
+@pytest.mark.parametrize(("form", "stride"), [("classes/2", 2), ("classes/1", 1)])
+def test_classes_of_smaller_cells_are_those_of_the_enlarged_logits(form, stride, tmp_path):
+    files = [tmp_path / "classes.onnx", tmp_path / "logits.onnx"]
+    for file, chosen in zip(files, (form, "logits"), strict=True):
+        export_model(
+            "cas_vit_xs_semantic_fpn", file, input_size=(64, 96), num_classes=3, form=chosen
+        )
+    batch = np.random.default_rng(0).standard_normal((1, 3, 64, 96)).astype(np.float32)
+
+    with edgevit.Predictor(files[1]) as predictor:
+        logits = torch.from_numpy(predictor.infer(batch)["logits"].copy())
+    expected = torch.nn.functional.interpolate(
+        logits, size=(64 // stride, 96 // stride), mode="bilinear", align_corners=False
+    ).argmax(dim=1)
+
+    for backend in BACKENDS:
+        with edgevit.Predictor(files[0], backend=backend) as predictor:
+            classes = predictor.infer(batch)["classes"]
+            assert predictor.spec.head["stride"] == stride
+            assert np.mean(classes == expected.numpy()) > 0.999  # rounding moves ties
+
+
 @cache
 def golden_export(name, folder, form=None):
     """The official weights, exported at the official run's size."""
@@ -211,7 +233,7 @@ def test_every_pixel_of_the_picture_has_a_class(small, backend):
         ("cas_vit_xs_retinanet", {"form": "logits"}, "is none of its own"),
         ("cas_vit_xs_retinanet", {"dynamic_batch": True}, "dynamic_batch is for classifiers"),
         ("cas_vit_xs_semantic_fpn", {"crop_pct": 0.9}, "crop_pct is for classifiers"),
-        ("cas_vit_xs_semantic_fpn", {"form": "masks"}, "one of classes, logits"),
+        ("cas_vit_xs_semantic_fpn", {"form": "masks"}, "one of classes, classes/2"),
     ],
     ids=["size", "form", "batch", "crop", "unknown form"],
 )
