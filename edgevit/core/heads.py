@@ -51,6 +51,11 @@ class AnchorGrid:
         _require_positive("head.anchors.ratios", self.ratios)
         _require_positive("head.anchors.scales", self.scales)
 
+    @property
+    def per_cell(self) -> int:
+        """Number of anchors of a cell."""
+        return len(self.ratios) * len(self.scales)
+
 
 @dataclass(frozen=True, slots=True)
 class Coder:

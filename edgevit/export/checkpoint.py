@@ -80,8 +80,6 @@ def read_checkpoint(path: str | PathLike[str], *, weights: Weights | None = None
         encoder = {k: tensor for k, tensor in tensors.items() if k.startswith("encoder.")}
         tensors = {k.removeprefix("encoder."): tensor for k, tensor in encoder.items()}
         notes.append("only the keys under 'encoder.' were taken, as for MoBY pre-training")
-    if _has(tensors, "backbone."):
-        notes.append("keys begin with 'backbone.': this is a detector or segmenter")
     # Copies, because the tensors may still be mapped from the file.
     owned = {k: t.clone(memory_format=torch.contiguous_format) for k, t in tensors.items()}
     return Checkpoint(owned, source, _sha256(file), tuple(notes))

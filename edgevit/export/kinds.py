@@ -1,4 +1,4 @@
-"""The kinds of models that the exporter knows: a table with a row for each kind of head."""
+"""What the exporter must know about a kind of models; `edgevit.export.table` lists them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
-from edgevit.export.checkpoint import StateDict, num_classes_in
+from edgevit.export.checkpoint import StateDict
 
 Values = NDArray[Any]  # of whatever dtype an output has
 Outputs = Mapping[str, Values]
@@ -75,16 +75,3 @@ class Kind:
     ending: Callable[[Any, Size, str | None], Ending]  # Any: each kind's own class of module
     forms: tuple[str, ...] = ()
     size_step: int = 1
-
-
-def _classifier_ending(module: nn.Module, size: Size, form: str | None) -> Ending:
-    def compare(answer: Tensor, outputs: Outputs) -> list[Comparison]:
-        return [Comparison("a logit", outputs["logits"], answer.numpy())]
-
-    return Ending({}, ("logits",), lambda deployed: deployed, compare, ("logits",))
-
-
-CLASSIFIER = Kind(num_classes_in, lambda weights: {}, _classifier_ending)
-
-# By the name of the head, as in the definition of a variant.
-KINDS: dict[str, Kind] = {"classifier": CLASSIFIER}

@@ -24,8 +24,9 @@ from edgevit.export.class_names import default_class_names, read_class_names
 from edgevit.export.deploy import deploy
 from edgevit.export.graph import embed_multiply_adds, embed_spec, graph_from_module
 from edgevit.export.half import store_in_half_precision
-from edgevit.export.kinds import KINDS, Ending, Kind, Values
+from edgevit.export.kinds import Ending, Kind, Values
 from edgevit.export.operations import multiply_adds
+from edgevit.export.table import KINDS
 from edgevit.export.verify import answer_and_difference, load_graph
 from edgevit.models.variants import DEFINITIONS, DenseVariant, Variant, find_definition
 
@@ -107,7 +108,7 @@ def export_model(
         ModelError: if there is no such variant.
     """
     definition = find_definition(variant)
-    kind = KINDS[definition.head]
+    kind = _kind_of(variant, definition)
     destination = _checked_destination(output)
     size = definition.input_size if input_size is None else input_size
     _check_arguments(size, precision)
@@ -276,6 +277,12 @@ def _check_arguments(input_size: tuple[int, int], precision: str) -> None:
         raise ExportError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
     if len(input_size) != 2 or min(input_size) < 1:
         raise ExportError(f"input_size must be a (height, width) from 1 up, not {input_size!r}")
+
+
+def _kind_of(variant: str, definition: Definition) -> Kind:
+    if definition.head not in KINDS:
+        raise ExportError(f"{variant!r} cannot be exported yet; heads that can: {', '.join(KINDS)}")
+    return KINDS[definition.head]
 
 
 def _check_kind(variant: str, kind: Kind, size: tuple[int, int], form: str | None) -> None:

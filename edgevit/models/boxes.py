@@ -8,41 +8,19 @@ Boxes are float (..., 4), xyxy, in pixels of the network's input.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-MAX_LOG_RATIO = math.log(1000 / 16)  # of a side to the anchor's, beyond which deltas are clamped
+from edgevit.core.heads import MAX_LOG_RATIO, AnchorGrid
 
 
-@dataclass(frozen=True)
-class AnchorConfig:
-    """Shapes of the anchors at every place of every level.
-
-    Args:
-        strides: pixels between two places of each level.
-        scales: square roots of the anchors' areas over the stride.
-        ratios: heights over widths.
-    """
-
-    strides: tuple[int, ...]
-    scales: tuple[float, ...]
-    ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
-
-    @property
-    def per_place(self) -> int:
-        """Number of anchors at a place."""
-        return len(self.scales) * len(self.ratios)
-
-
-def level_anchors(config: AnchorConfig, stride: int, like: Tensor) -> Tensor:
+def level_anchors(grid: AnchorGrid, stride: int, like: Tensor) -> Tensor:
     """Anchors of one level.
 
     Args:
-        config: their shapes.
+        grid: their shapes.
         stride: pixels between two places.
         like: map (B, C, H, W) of this level, which gives size, dtype and device.
 
@@ -51,8 +29,8 @@ def level_anchors(config: AnchorConfig, stride: int, like: Tensor) -> Tensor:
         centred on the places' upper left corners, `stride * (column, row)`.
     """
     # Constants are made in float32, as upstream's are, and enter a graph as such.
-    roots = torch.tensor(config.ratios, dtype=torch.float32).sqrt()[:, None]
-    scales = torch.tensor(config.scales, dtype=torch.float32)
+    roots = torch.tensor(grid.ratios, dtype=torch.float32).sqrt()[:, None]
+    scales = torch.tensor(grid.scales, dtype=torch.float32)
     width, height = (stride / roots * scales).flatten(), (stride * roots * scales).flatten()
     shapes = torch.stack((-width, -height, width, height), dim=1) / 2  # (A, 4)
     rows, columns = (torch.arange(side) * stride for side in like.shape[2:])

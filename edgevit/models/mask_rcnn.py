@@ -28,14 +28,15 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from edgevit.models.boxes import AnchorConfig, by_anchor, clip_boxes, decode_deltas, level_anchors
+from edgevit.core.heads import AnchorGrid
+from edgevit.models.boxes import by_anchor, clip_boxes, decode_deltas, level_anchors
 from edgevit.models.fpn import FPN, conv_unit, four_level_fpn, initialise_head, map_channels
 from edgevit.models.roi import NMS, RoIAlign
 
 BOX_SIDE = 7  # places along a side of what the box head sees of a proposal
 MASK_SIDE = 14  # of what the mask head sees; masks are twice as large
 BOX_STDS = (0.1, 0.1, 0.2, 0.2)
-ANCHORS = AnchorConfig(strides=(4, 8, 16, 32, 64), scales=(8.0,))
+ANCHORS = AnchorGrid(strides=(4, 8, 16, 32, 64), ratios=(0.5, 1.0, 2.0), scales=(8.0,))
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class MaskRCNNConfig:
         max_detections: number of detections of a picture.
     """
 
-    anchors: AnchorConfig = ANCHORS
+    anchors: AnchorGrid = ANCHORS
     candidates: int = 1000
     proposals: int = 1000
     proposal_iou: float = 0.7
@@ -316,7 +317,7 @@ def mask_rcnn(
     return MaskRCNN(
         backbone,
         four_level_fpn(map_channels(backbone), channels, strided_levels=1),
-        RPNHead(channels, config.anchors.per_place),
+        RPNHead(channels, config.anchors.per_cell),
         RoIHead(bbox_head, mask_head, config),
         config,
     )

@@ -19,11 +19,13 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from edgevit.models.boxes import AnchorConfig
+from edgevit.core.heads import AnchorGrid
 from edgevit.models.fpn import FPN, conv_unit, initialise_head, map_channels
 
-ANCHORS = AnchorConfig(
-    strides=(8, 16, 32, 64, 128), scales=tuple(4 * 2 ** (third / 3) for third in range(3))
+ANCHORS = AnchorGrid(
+    strides=(8, 16, 32, 64, 128),
+    ratios=(0.5, 1.0, 2.0),
+    scales=tuple(4 * 2 ** (third / 3) for third in range(3)),
 )
 PRIOR = 0.01  # the score of every anchor before training
 
@@ -88,7 +90,7 @@ class RetinaNet(nn.Module):
     """
 
     def __init__(
-        self, backbone: nn.Module, neck: FPN, bbox_head: RetinaHead, anchors: AnchorConfig
+        self, backbone: nn.Module, neck: FPN, bbox_head: RetinaHead, anchors: AnchorGrid
     ) -> None:
         super().__init__()
         self.backbone = backbone
@@ -118,7 +120,7 @@ def retinanet(
     *,
     channels: int = 256,
     stacked: int = 4,
-    anchors: AnchorConfig = ANCHORS,
+    anchors: AnchorGrid = ANCHORS,
 ) -> RetinaNet:
     """Put a freshly initialised neck and head on a backbone.
 
@@ -138,6 +140,6 @@ def retinanet(
     """
     neck = FPN(map_channels(backbone)[-3:], channels, conv_levels=2)
     head = RetinaHead(
-        channels, num_classes, num_anchors=anchors.per_place, channels=channels, stacked=stacked
+        channels, num_classes, num_anchors=anchors.per_cell, channels=channels, stacked=stacked
     )
     return RetinaNet(backbone, neck, head, anchors)

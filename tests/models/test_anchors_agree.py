@@ -6,18 +6,18 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 from edgevit.core import boxes as core  # noqa: E402
 from edgevit.core.heads import AnchorGrid, Coder  # noqa: E402
-from edgevit.models.boxes import AnchorConfig, decode_deltas, level_anchors  # noqa: E402
+from edgevit.models.boxes import decode_deltas, level_anchors  # noqa: E402
 
 STRIDES, RATIOS, SCALES = (8, 16, 32), (0.5, 1.0, 2.0), (4.0, 5.04, 6.35)
 
 
 @pytest.mark.parametrize("size", [(64, 96), (100, 70)], ids=str)
 def test_anchors_of_the_modules_are_those_of_the_heads(size):
-    config = AnchorConfig(STRIDES, SCALES, RATIOS)
+    grid = AnchorGrid(STRIDES, RATIOS, SCALES)
     maps = [torch.zeros(1, 1, *(-(-side // stride) for side in size)) for stride in STRIDES]
-    ours = [level_anchors(config, stride, map_) for stride, map_ in zip(STRIDES, maps, strict=True)]
+    ours = [level_anchors(grid, stride, map_) for stride, map_ in zip(STRIDES, maps, strict=True)]
 
-    theirs = core.anchors_of(AnchorGrid(STRIDES, RATIOS, SCALES), size)
+    theirs = core.anchors_of(grid, size)
 
     np.testing.assert_allclose(torch.cat(ours).numpy(), theirs, rtol=0, atol=1e-4)  # float32 pixels
 

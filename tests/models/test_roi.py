@@ -6,8 +6,8 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 from detections import suppress  # noqa: E402
 
+from edgevit.core.heads import AnchorGrid  # noqa: E402
 from edgevit.models.boxes import (  # noqa: E402
-    AnchorConfig,
     by_anchor,
     clip_boxes,
     decode_deltas,
@@ -127,9 +127,9 @@ def test_a_box_without_a_score_is_never_taken():
 
 
 def test_anchors_go_row_by_row_then_by_ratio_then_by_scale():
-    config = AnchorConfig(strides=(8,), scales=(1.0, 2.0), ratios=(1.0, 4.0))
-    anchors = level_anchors(config, 8, torch.zeros(1, 1, 2, 3))
-    assert config.per_place == 4
+    grid = AnchorGrid(strides=(8,), scales=(1.0, 2.0), ratios=(1.0, 4.0))
+    anchors = level_anchors(grid, 8, torch.zeros(1, 1, 2, 3))
+    assert grid.per_cell == 4
     assert anchors.shape == (2 * 3 * 4, 4)
     assert anchors[:4].tolist() == [
         [-4, -4, 4, 4],
