@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from onnx import TensorProto, helper
-from onnxscript import opset20 as op
+from onnxscript import opset20
 from torch import Tensor
 
 from edgevit.models.roi import NMS, RoIAlign
@@ -82,7 +82,10 @@ def _cut_shapes(
     return boxes.new_empty(boxes.shape[0], levels[0].shape[1], cells, cells)
 
 
-Value = Any  # a value of a graph that is being written; onnxscript declares no type for it
+# Any: onnxscript declares values as tensors of a dtype, not as what is passed while a graph is
+# being written.
+Value = Any
+op: Any = opset20
 
 
 def _zeros(count: Value, dtype: int) -> Value:

@@ -4,7 +4,7 @@ Suppression and the cutting out of boxes are a runtime's own operators, and boxe
 order of the levels that they are cut out of. Up to the detections every shape is known, as in the
 module; masks are drawn only where there is a detection, as they cost the most:
 
-    - The transposed convolution is a 1x1 convolution with a channel for each of the four pixels that
+    - The transposed convolution is a 1x1 convolution with channels for each of the four pixels that
       a place becomes. The pixels take their places when there is one value left of each.
     - That value is only computed for the detection's own class.
 """
@@ -22,12 +22,8 @@ from edgevit.models.mask_rcnn import MaskHead, MaskRCNN
 from edgevit.models.roi import NMS, RoIAlign
 
 
-class OperatorNMS(nn.Module):
+class OperatorNMS(NMS):
     """`NMS` by a runtime's operator."""
-
-    def __init__(self, model: NMS) -> None:
-        super().__init__()
-        self.iou_threshold, self.limit = model.iou_threshold, model.limit
 
     def forward(self, boxes: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
         """Map boxes (G, N, 4) and scores (G, N) to places (limit,) and scores (limit,)."""
@@ -50,8 +46,8 @@ class OperatorRoIAlign(nn.Module):
             Places int64 (R,), and int64 (levels + 1,): 0 and the end of each level.
         """
         levels = self.level_of(boxes)
-        ends = (levels[:, None] < torch.arange(len(self.strides) + 1)).sum(dim=0)
-        return levels.argsort(), ends
+        later = torch.arange(len(self.strides) + 1, device=boxes.device)
+        return levels.argsort(), (levels[:, None] < later).sum(dim=0)
 
     def forward(self, levels: list[Tensor], boxes: Tensor, ends: Tensor) -> Tensor:
         """Map levels (1, C, H, W) and ordered boxes (R, 4) to cuts (R, C, cells, cells)."""
@@ -84,8 +80,8 @@ class DeployBoxes(nn.Module):
     def __init__(self, model: MaskRCNN) -> None:
         super().__init__()
         self.model = model
-        model.suppress = OperatorNMS(model.suppress)
-        model.roi_head.suppress = OperatorNMS(model.roi_head.suppress)
+        for owner in (model, model.roi_head):
+            owner.suppress = OperatorNMS(owner.suppress.iou_threshold, owner.suppress.limit)
         self.box_cut = OperatorRoIAlign(model.roi_head.box_cut)
 
     def forward(self, image: Tensor, image_size: Tensor, score_threshold: Tensor) -> Found:
@@ -112,9 +108,10 @@ class DeployMaskHead(nn.Module):
         # (C, width, 2, 2) -> (2 * 2 * width, C, 1, 1)
         weight = head.upsample.weight.permute(2, 3, 1, 0).reshape(4 * width, channels, 1, 1)
         assert head.upsample.bias is not None
+        assert head.conv_logits.bias is not None
         self.enlarge = conv_from(weight, head.upsample.bias.repeat(4))
         self.weight = nn.Parameter(head.conv_logits.weight.flatten(1))  # (num_classes, width)
-        self.bias = head.conv_logits.bias
+        self.bias = nn.Parameter(head.conv_logits.bias)
 
     def forward(self, cuts: Tensor, class_ids: Tensor) -> Tensor:
         """Map cuts (M, C, s, s) and classes (M,) to mask logits (M, 2s, 2s)."""
