@@ -70,7 +70,7 @@ def test_a_graph_that_answers_what_the_head_reads_fits(task, head, outputs):
         ("detect", ANCHOR_HEAD, [BOXES, SCORES, IDS], "'indices' int64"),
         ("detect", BOX_HEAD, [BOXES, ("scores", "f4", (1, 6)), IDS], r"'scores' float32 \(1, K\)"),
         ("detect", BOX_HEAD, [BOXES, SCORES, IDS, MASKS], "'masks' float32"),
-        ("detect", MASK_HEAD, [BOXES, SCORES, IDS], r"'masks' float32 \(1, K, m, n\)"),
+        ("detect", MASK_HEAD, [BOXES, SCORES, IDS], r"'masks' float32 \(1, M, m, n\)"),
         ("segment", MapHead("logits", 8).to_dict(), [LOGITS], r"'logits' float32 \(1, 2, 2, 2\)"),
         ("segment", MapHead("classes", 4).to_dict(), [LOGITS], r"'classes' integer \(1, 4, 4\)"),
     ],
