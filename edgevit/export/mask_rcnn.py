@@ -63,7 +63,7 @@ def mask_rcnn_ending(module: MaskRCNN, size: Size, form: str | None) -> Ending:
 
 def _deploy_form(module: nn.Module) -> nn.Module:
     assert isinstance(module, MaskRCNN)
-    return DeployMaskRCNN(module)
+    return DeployMaskRCNN(module).requires_grad_(False)
 
 
 def _without_threshold(module: MaskRCNN) -> MaskRCNN:
