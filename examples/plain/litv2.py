@@ -6,6 +6,7 @@ a CUDA extension; a bilinear sampling of each tap and a 1x1 convolution take its
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -150,14 +151,41 @@ class PlainLITv2(nn.Module):
         return self.head(self.pool(self.norm(x).transpose(1, 2)).flatten(1))
 
 
+class PlainPyramid(nn.Module):
+    """The dense backbone, for maps that the windows divide."""
+
+    def __init__(self, model: litv2.LITv2Pyramid) -> None:
+        super().__init__()
+        self.proj, self.patch_norm = model.patch_embed.proj, model.patch_embed.norm
+        self.stages = nn.ModuleList(
+            nn.Sequential(*map(PlainBlock, stage.blocks)) for stage in model.layers
+        )
+        self.merges = nn.ModuleList(PlainMerging(stage.downsample) for stage in model.layers[:-1])
+        self.norms = nn.ModuleList([model.norm0, model.norm1, model.norm2, model.norm3])
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Map images (B, 3, H, H) to maps at strides 4, 8, 16 and 32."""
+        x = self.patch_norm(to_tokens(self.proj(x)))
+        outputs = []
+        for index, (stage, norm) in enumerate(zip(self.stages, self.norms, strict=True)):
+            x = stage(x if index == 0 else self.merges[index - 1](x))
+            outputs.append(to_map(norm(x)))
+        return outputs
+
+
+PLAIN: dict[type[nn.Module], Callable[..., nn.Module]] = {
+    litv2.LITv2: PlainLITv2,
+    litv2.LITv2Pyramid: PlainPyramid,
+}
+
+
 def plain(model: nn.Module) -> nn.Module:
     """The module with the official forward pass; it shares the weights of `model`.
 
     Args:
-        model: an `edgevit.models.litv2.LITv2` in eval mode.
+        model: an `edgevit.models.litv2.LITv2` or `LITv2Pyramid` in eval mode.
 
     Returns:
-        A module from square images (B, 3, H, H) to the same logits.
+        A module from square images (B, 3, H, H) to the same logits or maps.
     """
-    assert isinstance(model, litv2.LITv2)
-    return PlainLITv2(model).eval()
+    return PLAIN[type(model)](model).eval()

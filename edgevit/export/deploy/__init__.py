@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from edgevit.export.deploy import cas_vit, lightvit, litv2
+from edgevit.export.deploy import cas_vit, lightvit, litv2, semantic_fpn
 from edgevit.models.cas_vit import CASViT, CASViTPyramid
 from edgevit.models.lightvit import LightViT, LightViTPyramid
 from edgevit.models.litv2 import DeformableTokenMerging, HiLo, LITv2, LITv2Pyramid
+from edgevit.models.semantic_fpn import SemanticFPN
 
 # Builders take the module, which is theirs to use up, and the input size.
 BUILDERS: dict[type[nn.Module], Callable[[Any, tuple[int, int]], nn.Module]] = {
@@ -24,6 +25,11 @@ BUILDERS: dict[type[nn.Module], Callable[[Any, tuple[int, int]], nn.Module]] = {
     LITv2Pyramid: litv2.DeployPyramid,
     HiLo: litv2.DeployLayer,
     DeformableTokenMerging: litv2.DeployLayer,
+}
+
+# Builders for wholes of backbone, neck and head; they find the backbone in deploy form.
+WHOLES: dict[type[nn.Module], Callable[[Any, tuple[int, int]], nn.Module]] = {
+    SemanticFPN: semantic_fpn.DeploySemanticFPN,
 }
 
 
@@ -50,4 +56,5 @@ def _rebuilt(module: nn.Module, input_size: tuple[int, int]) -> nn.Module:
         return builder(module, input_size)
     for name, child in module.named_children():
         setattr(module, name, _rebuilt(child, input_size))
-    return module
+    whole = WHOLES.get(type(module))
+    return module if whole is None else whole(module, input_size)
