@@ -18,11 +18,12 @@ from detections import matched_errors  # noqa: E402
 
 import edgevit  # noqa: E402
 from edgevit import Geometry, InputSpec, ModelSpec  # noqa: E402
+from edgevit.benchmark import benchmark  # noqa: E402
 from edgevit.doctor import self_test  # noqa: E402
 from edgevit.errors import ExportError  # noqa: E402
 from edgevit.export import export_model  # noqa: E402
 from edgevit.export.deploy import deploy  # noqa: E402
-from edgevit.export.graph import graph_from_module  # noqa: E402
+from edgevit.export.graph import embed_multiply_adds, embed_spec, graph_from_module  # noqa: E402
 from edgevit.export.operations import multiply_adds  # noqa: E402
 from edgevit.export.table import KINDS  # noqa: E402
 from edgevit.export.verify import answer_and_difference  # noqa: E402
@@ -63,6 +64,8 @@ class Small:
         self.path, names, head = path, ("a", "b", "c"), self.ending.head
         size = InputSpec(SIZE, resize="letterbox", crop_pct=1.0)
         self.spec = ModelSpec("small", "cas_vit", "small", "detect", size, names, head)
+        embed_spec(self.graph, self.spec)
+        embed_multiply_adds(self.graph, self.ending.count(self.model, SIZE))
         onnx.save(self.graph, path)
 
     def expected(self, size):
@@ -80,9 +83,7 @@ def small(tmp_path_factory):
 @pytest.fixture(params=BACKENDS)
 def predictor(request, small):
     options = OPTIONS[request.param]
-    with edgevit.Predictor(
-        small.path, backend=request.param, spec=small.spec, options=options
-    ) as predictor:
+    with edgevit.Predictor(small.path, backend=request.param, options=options) as predictor:
         yield predictor
 
 
@@ -212,6 +213,12 @@ def test_arithmetic_is_counted_without_masks(small):
     neck = multiply_adds(torch.nn.Sequential(model.backbone, model.neck), image)
     anchors = places * (8 * 8 * 9 + 8 * 15)
     assert small.ending.count(model, SIZE) == neck + anchors + proposals
+
+
+def test_a_benchmark_runs_it_without_masks(small):
+    with edgevit.Predictor(small.path, backend="onnxruntime", threads=1) as predictor:
+        report = benchmark(predictor, np.zeros((*PICTURE, 3), np.uint8), runs=1, warmup=1)
+    assert report.arithmetic.gflop == 2 * small.ending.count(small.model, SIZE) / 1e9
 
 
 @pytest.fixture(
