@@ -1,9 +1,11 @@
 """What leaves the exporter for detectors and segmenters: the module's numbers on every runtime."""
 
 import sys
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytestmark = pytest.mark.torch
@@ -13,8 +15,11 @@ onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
 
 import golden  # noqa: E402
+from detections import matched_errors  # noqa: E402
 
 import edgevit  # noqa: E402
+from edgevit.core.geometry import Geometry  # noqa: E402
+from edgevit.errors import ExportError  # noqa: E402
 from edgevit.export import export_model  # noqa: E402
 from edgevit.models import create_pyramid, retinanet, semantic_fpn  # noqa: E402
 
@@ -32,8 +37,11 @@ def trained(model):
             torch.nn.init.normal_(module.running_mean, 0, 0.1, generator=generator)
             torch.nn.init.uniform_(module.running_var, 0.5, 1.5, generator=generator)
     for name, parameter in model.named_parameters():
-        if name.endswith(("retina_cls.weight", "retina_reg.weight", "conv_seg.weight")):
-            torch.nn.init.normal_(parameter, 0, 0.3, generator=generator)
+        if parameter.ndim == 4 and not name.startswith("backbone."):
+            std = (2 / parameter[0].numel()) ** 0.5
+            torch.nn.init.normal_(parameter, 0, std, generator=generator)
+        if name.endswith("retina_cls.bias"):
+            torch.nn.init.constant_(parameter, -1.0)  # scores above the threshold
     return model.eval()
 
 
@@ -75,3 +83,143 @@ def test_a_device_can_prove_what_it_computes(small, backend):
         outputs = predictor.infer(batch)
     assert vector.outputs
     assert all(samples.error(outputs[name]) < 1e-4 for name, samples in vector.outputs.items())
+
+
+@cache
+def golden_export(name, folder, form=None):
+    """The official weights, exported at the official run's size."""
+    weights = golden.state_dict(golden.dense_rows(name))
+    torch.save({"meta": {}, "state_dict": weights}, folder / f"{name}.pth")
+    return export_model(
+        name,
+        folder / f"{name}_{form}.onnx",
+        checkpoint=folder / f"{name}.pth",
+        input_size=(256, 320),
+        form=form,
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("golden")
+
+
+def outputs_of(report, backend, batch):
+    with edgevit.Predictor(report.path, backend=backend, options=OPTIONS[backend]) as predictor:
+        outputs = predictor.infer(np.asarray(batch, np.float32))
+        # The official run's picture fills the input's upper left 250x310 pixels, zeros the rest.
+        geometry = Geometry((250, 310), (0, 0, 310, 250), (256, 320), (0, 0, 310, 250))
+        return outputs, predictor.postprocess(outputs, geometry)
+
+
+RETINANETS = ["cas_vit_xs_retinanet", pytest.param("litv2_s_retinanet", marks=SLOW)]
+SEMANTIC_FPNS = ["cas_vit_xs_semantic_fpn", pytest.param("litv2_s_semantic_fpn", marks=SLOW)]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", RETINANETS)
+def test_detections_are_the_official_ones(name, backend, folder):
+    batch = golden.padded_image(golden.DENSE[name]).numpy()
+    _, found = outputs_of(golden_export(name, folder), backend, batch)
+    official = [ARRAYS[f"{name}/det_{part}"] for part in ("bboxes", "scores", "labels")]
+    errors = matched_errors((found.boxes, found.scores, found.class_ids), official)
+    assert len(found.scores) == len(official[0]) == 100
+    assert errors[0].min() > 0.99
+    assert errors[1].max() < 1e-3
+
+
+@cache
+def candidates_of(name):
+    """Logits (anchors, classes) and deltas (anchors, 4) of the module in float64."""
+    with torch.no_grad():
+        levels = golden.dense_model(name)(golden.padded_image(golden.DENSE[name]))
+    flat = [[level.permute(0, 2, 3, 1).flatten() for level in part] for part in levels]
+    return torch.cat(flat[0]).reshape(-1, 80).numpy(), torch.cat(flat[1]).reshape(-1, 4).numpy()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", RETINANETS)
+def test_candidates_have_the_modules_logits_and_deltas(name, backend, folder):
+    batch = golden.padded_image(golden.DENSE[name]).numpy()
+    outputs, _ = outputs_of(golden_export(name, folder), backend, batch)
+    logits, deltas = candidates_of(name)
+    scores, indices = (outputs[key][0].astype(np.float64) for key in ("scores", "indices"))
+    anchors, classes = np.divmod(indices.astype(np.int64), 80)
+    assert len(np.unique(indices)) == len(indices) == 5000
+    assert np.abs(np.log(scores / (1 - scores)) - logits[anchors, classes]).max() < 5e-4
+    assert np.abs(outputs["deltas"][0] - deltas[anchors]).max() < 5e-4
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", SEMANTIC_FPNS)
+def test_logits_and_classes_are_the_official_ones(name, backend, folder):
+    case = golden.DENSE[name]["inputs"]["in256x320"]
+    batch = golden.reference_input(case["input_shape"], case["input_seed"])
+    logits = outputs_of(golden_export(name, folder, "logits"), backend, batch)[0]["logits"]
+    rows, columns = (side // 9 for side in logits.shape[2:])
+    expected = ARRAYS[f"{name}/in256x320.seg_logits"]
+    assert np.abs(logits[..., ::rows, ::columns] - expected).max() < 5e-4
+
+    with edgevit.Predictor(
+        golden_export(name, folder, "logits").path, backend=backend, options=OPTIONS[backend]
+    ) as predictor:
+        whole = Geometry((256, 320), (0, 0, 320, 256), (256, 320), (0, 0, 320, 256))
+        class_map = predictor.postprocess({"logits": logits}, whole).class_map
+    official = ARRAYS[f"{name}/in256x320.argmax"]
+    assert np.mean(class_map[::4, ::4] == official) >= 0.999
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", SEMANTIC_FPNS)
+def test_a_graph_that_ends_in_classes_gives_the_best_logits(name, backend, folder):
+    case = golden.DENSE[name]["inputs"]["in256x320"]
+    batch = golden.reference_input(case["input_shape"], case["input_seed"])
+    logits = outputs_of(golden_export(name, folder, "logits"), backend, batch)[0]["logits"]
+    classes = outputs_of(golden_export(name, folder, "classes"), backend, batch)[0]["classes"]
+    assert np.mean(classes == logits.argmax(axis=1)) >= 0.999
+
+
+def answer_of(report, backend):
+    picture = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
+    with edgevit.Predictor(report.path, backend=backend, options=OPTIONS[backend]) as predictor:
+        return predictor(picture)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("small", ["cas_vit_xs_retinanet"], indirect=True)
+def test_objects_are_found_in_pixels_of_the_picture(small, backend):
+    result = answer_of(small[1], backend)
+    assert 0 < len(result.boxes) <= 100
+    assert (result.boxes <= [120, 90, 120, 90]).all()
+    assert result.boxes.max() > 96  # the input's width
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("small", ["cas_vit_xs_semantic_fpn"], indirect=True)
+def test_every_pixel_of_the_picture_has_a_class(small, backend):
+    result = answer_of(small[1], backend)
+    assert result.class_map.shape == (90, 120)
+    assert 1 < len(np.unique(result.class_map)) <= 5
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("cas_vit_xs_retinanet", {"input_size": (300, 320)}, "multiples of 32.*nearest: 288x320"),
+        ("cas_vit_xs_retinanet", {"form": "logits"}, "is none of its own"),
+        ("cas_vit_xs_retinanet", {"dynamic_batch": True}, "dynamic_batch is for classifiers"),
+        ("cas_vit_xs_semantic_fpn", {"crop_pct": 0.9}, "crop_pct is for classifiers"),
+        ("cas_vit_xs_semantic_fpn", {"form": "masks"}, "one of classes, logits"),
+    ],
+    ids=["size", "form", "batch", "crop", "unknown form"],
+)
+def test_arguments_that_do_not_fit_a_dense_model_are_refused(tmp_path, name, arguments, message):
+    with pytest.raises(ExportError, match=message):
+        export_model(name, tmp_path / "x.onnx", **arguments)
+
+
+def test_a_backbone_of_another_size_is_named(tmp_path):
+    weights = retinanet(create_pyramid("cas_vit_xs"), 3, channels=8, stacked=1).state_dict()
+    torch.save(weights, tmp_path / "xs.pth")
+    with pytest.raises(ExportError, match="cas_vit_xs_retinanet"):
+        export_model("cas_vit_s_retinanet", tmp_path / "x.onnx", checkpoint=tmp_path / "xs.pth")

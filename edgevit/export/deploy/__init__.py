@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from edgevit.export.deploy import cas_vit, lightvit, litv2, semantic_fpn
+from edgevit.export.deploy import cas_vit, lightvit, litv2, retinanet, semantic_fpn
 from edgevit.models.cas_vit import CASViT, CASViTPyramid
 from edgevit.models.lightvit import LightViT, LightViTPyramid
 from edgevit.models.litv2 import DeformableTokenMerging, HiLo, LITv2, LITv2Pyramid
+from edgevit.models.retinanet import RetinaNet
 from edgevit.models.semantic_fpn import SemanticFPN
 
 # Builders take the module, which is theirs to use up, and the input size.
@@ -29,6 +30,7 @@ BUILDERS: dict[type[nn.Module], Callable[[Any, tuple[int, int]], nn.Module]] = {
 
 # Builders for wholes of backbone, neck and head; they find the backbone in deploy form.
 WHOLES: dict[type[nn.Module], Callable[[Any, tuple[int, int]], nn.Module]] = {
+    RetinaNet: retinanet.DeployRetinaNet,
     SemanticFPN: semantic_fpn.DeploySemanticFPN,
 }
 
