@@ -8,7 +8,6 @@ a known shape on both sides, whatever is found, except those cut out.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from typing import Any
 
 import torch
@@ -51,25 +50,24 @@ def _suppress_shapes(
 
 @torch.library.custom_op("edgevit::cut", mutates_args=())
 def cut(
-    levels: Sequence[Tensor], boxes: Tensor, ends: Tensor, strides: Sequence[int], cells: int
+    levels: Sequence[Tensor], boxes: Tensor, chosen: Tensor, strides: Sequence[int], cells: int
 ) -> Tensor:
     """Cut boxes out of levels, each to a square of cells; see `RoIAlign`.
 
     Args:
         levels: maps (1, C, H, W).
-        boxes: (R, 4), xyxy in pixels of the input; those of the first level come first, and so on.
-        ends: int64 (levels + 1,), 0 and where the boxes of each level end.
+        boxes: (R, 4), xyxy in pixels of the input.
+        chosen: int64 (R,), rising: which level each is cut out of.
         strides: of the levels.
         cells: side of the square.
 
     Returns:
         Cuts (R, C, cells, cells).
     """
-    parts = [boxes[start:end] for start, end in pairwise(ends.tolist())]
     cuts = [
-        RoIAlign(cells, [stride])([level[0]], part)
-        for level, stride, part in zip(levels, strides, parts, strict=True)
-        if len(part)
+        RoIAlign(cells, [stride])([level[0]], boxes[chosen == index])
+        for index, (level, stride) in enumerate(zip(levels, strides, strict=True))
+        if (chosen == index).any()
     ]
     nothing = boxes.new_empty(0, levels[0].shape[1], cells, cells)
     return torch.cat([nothing, *cuts])
@@ -77,7 +75,7 @@ def cut(
 
 @cut.register_fake
 def _cut_shapes(
-    levels: Sequence[Tensor], boxes: Tensor, ends: Tensor, strides: Sequence[int], cells: int
+    levels: Sequence[Tensor], boxes: Tensor, chosen: Tensor, strides: Sequence[int], cells: int
 ) -> Tensor:
     return boxes.new_empty(boxes.shape[0], levels[0].shape[1], cells, cells)
 
@@ -108,19 +106,19 @@ def _suppress_graph(boxes: Value, scores: Value, iou_threshold: float, limit: in
 
 
 def _cut_graph(
-    levels: Sequence[Value], boxes: Value, ends: Value, strides: Sequence[int], cells: int
+    levels: Sequence[Value], boxes: Value, chosen: Value, strides: Sequence[int], cells: int
 ) -> Value:
     corner, opposite = op.Split(boxes, axis=1, num_outputs=2)
     boxes = op.Concat(corner, op.Max(opposite, op.Add(corner, SMALLEST_SIDE)), axis=1)
     cuts = []
     for index, (level, stride) in enumerate(zip(levels, strides, strict=True)):
-        start, end = (op.Slice(ends, [place], [place + 1]) for place in (index, index + 1))
+        # Not slices: OpenVINO takes the length of a slice for that of the whole.
+        places = op.Reshape(op.NonZero(op.Equal(chosen, index)), [-1])
         cuts.append(
             op.RoiAlign(
                 level,
-                op.Slice(boxes, start, end, [0]),
-                # OpenVINO takes the shape of an empty slice for the largest it could have.
-                _zeros(op.Sub(end, start), TensorProto.INT64),
+                op.Gather(boxes, places),
+                op.Mul(places, 0),
                 output_height=cells,
                 output_width=cells,
                 sampling_ratio=0,  # as many samples for a cell as it spans places

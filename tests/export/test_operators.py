@@ -34,8 +34,8 @@ class Cut(nn.Module):
     def forward(self, image, boxes):
         levels = [nn.functional.avg_pool2d(image, stride) for stride in STRIDES]
         chosen = boxes[(boxes[:, 2] >= 0).nonzero()[:, 0]]  # so that their number is not known
-        order, ends = self.by_operator.order(chosen)
-        return self.by_operator(levels, chosen[order], ends)[order.argsort()]
+        order, level_ids = self.by_operator.order(chosen)
+        return self.by_operator(levels, chosen[order], level_ids)[order.argsort()]
 
     def expected(self, image, boxes):
         levels = [nn.functional.avg_pool2d(image, stride)[0] for stride in STRIDES]

@@ -40,18 +40,14 @@ class OperatorRoIAlign(nn.Module):
         self.level_of = model.level_of
 
     def order(self, boxes: Tensor) -> tuple[Tensor, Tensor]:
-        """The order that boxes (R, 4) must have, int64 (R,), and where each level's end.
-
-        Returns:
-            Places int64 (R,), and int64 (levels + 1,): 0 and the end of each level.
-        """
+        """The order that boxes (R, 4) must have, int64 (R,), and their levels, int64 (R,), in it."""
         levels = self.level_of(boxes)
-        later = torch.arange(len(self.strides) + 1, device=boxes.device)
-        return levels.argsort(), (levels[:, None] < later).sum(dim=0)
+        order = levels.argsort()
+        return order, levels[order]
 
-    def forward(self, levels: list[Tensor], boxes: Tensor, ends: Tensor) -> Tensor:
+    def forward(self, levels: list[Tensor], boxes: Tensor, chosen: Tensor) -> Tensor:
         """Map levels (1, C, H, W) and ordered boxes (R, 4) to cuts (R, C, cells, cells)."""
-        return cut(levels, boxes, ends, self.strides, self.cells)
+        return cut(levels, boxes, chosen, self.strides, self.cells)
 
 
 class Found(NamedTuple):
@@ -91,9 +87,9 @@ class DeployBoxes(nn.Module):
         """
         levels = self.model.neck(self.model.backbone(image))
         proposals, scores = self.model.propose(levels, image_size)
-        order, ends = self.box_cut.order(proposals)
+        order, chosen = self.box_cut.order(proposals)
         proposals, is_proposal = proposals[order], scores[order] > 0
-        cuts = self.box_cut(levels[:-1], proposals, ends)
+        cuts = self.box_cut(levels[:-1], proposals, chosen)
         boxes, scores = self.model.roi_head.classify(cuts, proposals, is_proposal, image_size)
         return Found(levels[:-1], *self.model.roi_head.select(boxes, scores, score_threshold))
 
@@ -158,7 +154,7 @@ class DeployMaskRCNN(nn.Module):
         rank = torch.arange(len(found.scores))
         wanted = ((found.scores > 0) & (rank < max_masks)).nonzero()[:, 0]
         boxes, class_ids = found.boxes[wanted], found.class_ids[wanted]
-        order, ends = self.mask_cut.order(boxes)
-        cuts = self.mask_cut(found.levels, boxes[order], ends)
+        order, chosen = self.mask_cut.order(boxes)
+        cuts = self.mask_cut(found.levels, boxes[order], chosen)
         masks = self.mask_head(cuts, class_ids[order]).sigmoid()[order.argsort()]
         return found.boxes[None], found.scores[None], found.class_ids[None], masks[None]
