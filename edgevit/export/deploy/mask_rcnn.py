@@ -40,7 +40,7 @@ class OperatorRoIAlign(nn.Module):
         self.level_of = model.level_of
 
     def order(self, boxes: Tensor) -> tuple[Tensor, Tensor]:
-        """The order that boxes (R, 4) must have, int64 (R,), and their levels, int64 (R,), in it."""
+        """The order that boxes (R, 4) must have, int64 (R,), and their levels in it, int64 (R,)."""
         levels = self.level_of(boxes)
         order = levels.argsort()
         return order, levels[order]
