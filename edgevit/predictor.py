@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 from edgevit.core.backend import AnyArray, Session, check_feeds, resolve_device
 from edgevit.core.errors import ModelError, SpecError
 from edgevit.core.geometry import Geometry
-from edgevit.core.heads import parse_head
+from edgevit.core.heads import BoxHead, parse_head
 from edgevit.core.onnx_file import read_metadata
 from edgevit.core.preprocess import Preprocessor
 from edgevit.core.registry import choose_backend
 from edgevit.core.results import Classification, Detections, Result, Segmentation
 from edgevit.core.signature import check_signature
 from edgevit.core.spec import METADATA_KEY, ModelSpec
+from edgevit.core.strict import is_number
 from edgevit.zoo import find_model
 
 if TYPE_CHECKING:
@@ -210,11 +211,25 @@ class Predictor:
         batch = self._new_buffer()
         return batch, self._preprocessor(image, batch[0])
 
-    def infer(self, batch: AnyArray) -> dict[str, AnyArray]:
+    def infer(
+        self,
+        batch: AnyArray,
+        geometry: Geometry | None = None,
+        *,
+        score_threshold: float | None = None,
+        masks: bool = True,
+    ) -> dict[str, AnyArray]:
         """Run the graph.
+
+        Some detectors use more than the batch: their answers are the better for knowing where
+        padding begins, and come sooner where less is wanted.
 
         Args:
             batch: float32 (N, 3, height, width); N is 1 unless exported with a dynamic batch.
+            geometry: what `preprocess` answered for it; None for a picture without padding.
+            score_threshold: 0-1, detections that do not have a greater score may be left out; None
+                for the model's.
+            masks: whether masks are wanted.
 
         Returns:
             The graph's outputs by name, owned by the caller.
@@ -223,10 +238,37 @@ class Predictor:
             InputError: if dtype or shape do not fit the graph.
             InferenceError: if the runtime fails or the Predictor is closed.
         """
-        feeds = check_feeds(self.session.inputs, {self._signature.input: batch})
+        feeds = self.feeds(batch, geometry, score_threshold=score_threshold, masks=masks)
+        feeds = check_feeds(self.session.inputs, feeds)
         with self._lock:
             outputs = self.session.run(feeds)
             return {name: np.array(output) for name, output in outputs.items()}
+
+    def feeds(
+        self,
+        batch: AnyArray,
+        geometry: Geometry | None = None,
+        *,
+        score_threshold: float | None = None,
+        masks: bool = True,
+    ) -> dict[str, AnyArray]:
+        """What `infer` runs the session with: the batch, and whatever else the graph takes.
+
+        Args:
+            batch: float32 (N, 3, height, width).
+            geometry: see `infer`, as for the others.
+            score_threshold: 0-1.
+            masks: whether masks are wanted.
+        """
+        if score_threshold is None and isinstance(self._head, BoxHead):
+            score_threshold = self._head.selection.score_threshold
+        height, width = geometry.input_box[:1:-1] if geometry else self.spec.input.size
+        return self._signature.feeds(
+            batch,
+            image_size=(height, width),
+            score_threshold=score_threshold or 0.0,
+            masks=masks,
+        )
 
     @property
     def preprocess_mode(self) -> str:
@@ -286,8 +328,9 @@ class Predictor:
         try:
             geometry = self._preprocessor(image, batch[0])
             preprocessed = perf_counter()
+            feeds = self._feeds_for(batch, geometry, parameters)
             with self._lock:
-                outputs = self.session.run({self._signature.input: batch})
+                outputs = self.session.run(feeds)
                 inferred = perf_counter()
                 result = self.postprocess(outputs, geometry, **parameters)
         finally:
@@ -297,6 +340,17 @@ class Predictor:
         result.timings_ms["infer"] = 1e3 * (inferred - preprocessed)
         result.timings_ms["postprocess"] = 1e3 * (perf_counter() - inferred)
         return result
+
+    def _feeds_for(
+        self, batch: AnyArray, geometry: Geometry, parameters: Mapping[str, Any]
+    ) -> dict[str, AnyArray]:
+        threshold = parameters.get("score_threshold")
+        return self.feeds(
+            batch,
+            geometry,
+            score_threshold=threshold if is_number(threshold) else None,  # others: see the reader
+            masks=parameters.get("masks") is not None,
+        )
 
     def _take_buffer(self) -> NDArray[np.float32]:
         try:

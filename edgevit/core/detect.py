@@ -17,8 +17,10 @@ graph already, which is not undone by suppressing again; places that hold nothin
 - `boxes` float32 (1, K, 4): xyxy in pixels of the network input.
 - `scores` float32 (1, K): probabilities, 0-1.
 - `class_ids` int64 (1, K).
-- `masks` float32 (1, K, m, m), with a `mask_threshold`: probabilities of the candidate's own
-  class, spread over its box.
+- `masks` float32 (1, M, m, m), with a `mask_threshold`: of the first M candidates, probabilities
+  of the candidate's own class, spread over its box.
+
+`edgevit.core.signature` says what such a graph may take besides the image.
 
 Both then go the same way, which is mmdet's: scores above the threshold, boxes clipped to the
 image, empty ones dropped, suppression, the best `max_detections`.
@@ -104,7 +106,7 @@ def detections_from_outputs(
         ids,
         tuple([spec.class_names[index] for index in ids.tolist()]),
         {},
-        None if paste is None else paste(outputs["masks"][0][places], inner, geometry),
+        None if paste is None else paste(_masks_at(places, outputs["masks"][0]), inner, geometry),
     )
 
 
@@ -172,6 +174,15 @@ READERS: dict[type, Callable[..., Candidates]] = {
 @lru_cache(maxsize=8)
 def _cached_anchors(grid: AnchorGrid, input_size: tuple[int, int]) -> Boxes:
     return anchors_of(grid, input_size)
+
+
+def _masks_at(places: NDArray[np.int64], masks: NDArray[np.float32]) -> NDArray[np.float32]:
+    if len(places) and places.max() >= len(masks):
+        raise InferenceError(
+            f"the model answered masks for its first {len(masks)} candidates only, but number "
+            f"{places.max() + 1} is a detection; infer with masks=True"
+        )
+    return masks[places]
 
 
 def _require_range(name: str, indices: NDArray[np.int64], count: int) -> None:

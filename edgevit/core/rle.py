@@ -7,7 +7,9 @@ low bits first, as the characters from `0` on.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -64,8 +66,8 @@ class RLE:
                 ends. The last end may be left out where the mask ends with the object.
             size: (height, width) of the mask.
         """
-        counts = np.diff(edges, prepend=0, append=size[0] * size[1])
-        return cls(size, compress_counts(counts if counts[-1] else counts[:-1]))
+        (encoded,) = rles_from_edges([edges], size)
+        return encoded
 
     def to_mask(self) -> NDArray[np.bool_]:
         """Decode to bool (H, W), in Fortran order.
@@ -89,6 +91,27 @@ class RLE:
         return int(decompress_counts(self.counts)[1::2].sum())
 
 
+def rles_from_edges(edges: Sequence[NDArray[np.integer]], size: tuple[int, int]) -> tuple[RLE, ...]:
+    """Encode masks of one size all at once; see `RLE.from_edges`.
+
+    Args:
+        edges: of each mask.
+        size: (height, width) of the masks.
+    """
+    borders: list[NDArray[np.integer]] = [np.zeros(1, np.int64)]
+    for places in edges:
+        borders += [places, np.array([size[0] * size[1], 0])]
+    counts = np.diff(np.concatenate(borders))[:-1]
+    lengths = np.array([len(places) + 1 for places in edges], np.int64)
+    ends = np.cumsum(lengths + 1) - 1  # of each mask's counts; one from it to the next follows
+    is_count = np.ones(len(counts), bool)
+    is_count[ends[:-1]] = False
+    is_empty = counts[ends - 1] == 0 if len(ends) else np.zeros(0, bool)  # the last run
+    is_count[ends[is_empty] - 1] = False
+    texts = _compress(counts[is_count], lengths - is_empty)
+    return tuple([RLE(size, text) for text in texts])
+
+
 def compress_counts(counts: NDArray[np.integer]) -> str:
     """Write run lengths as COCO's text.
 
@@ -102,20 +125,42 @@ def compress_counts(counts: NDArray[np.integer]) -> str:
         >>> compress_counts(np.array([6, 1, 40, 4, 5, 4, 5, 4, 21]))
         '61X13mN000`0'
     """
+    (text,) = _compress(counts, np.array([len(counts)]))
+    return text
+
+
+def _compress(counts: NDArray[np.integer], lengths: NDArray[np.int64]) -> list[str]:
+    """Write the run lengths of several masks, one after the other; `lengths` of them each."""
+    starts = np.cumsum(lengths) - lengths
     values = np.array(counts, np.int64)
-    values[3:] -= np.asarray(counts, np.int64)[1:-2]
-    # A number needs a group more for every five bits beyond its sign: x and ~x alike.
+    is_difference = np.arange(len(values)) - np.repeat(starts, lengths) > 2
+    is_difference[:2] = False
+    values[2:] -= np.where(is_difference[2:], counts[:-2], 0)
+    groups = _groups_of(values)
+    places = np.cumsum(groups) - groups
+    text = np.empty(groups.sum(), np.uint8)
+    waiting = np.arange(len(values))
+    for group in range(MAX_GROUPS):
+        has_more = groups[waiting] > group + 1
+        digits = (values[waiting] >> GROUP_BITS * group) & (MORE - 1)
+        text[places[waiting] + group] = digits + np.where(has_more, MORE, 0) + FIRST_CHARACTER
+        waiting = waiting[has_more]
+        if not len(waiting):
+            break
+    written = str(text.tobytes(), "ascii")
+    borders = np.append(places, len(text))[np.append(starts, len(values))].tolist()
+    return [written[start:end] for start, end in pairwise(borders)]
+
+
+def _groups_of(values: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many groups of bits numbers take: one more for every five beyond the sign's."""
     magnitudes = np.where(values < 0, ~values, values)
-    groups = 1
-    while (magnitudes >> (GROUP_BITS * groups - 1)).any():
-        groups += 1
-    shifts = GROUP_BITS * np.arange(groups)
-    digits = (values[:, None] >> shifts) & (MORE - 1)
-    is_last = (magnitudes[:, None] >> (shifts + GROUP_BITS - 1)) == 0
-    digits += np.where(is_last, 0, MORE) + FIRST_CHARACTER
-    is_written = np.ones_like(is_last)
-    is_written[:, 1:] = ~is_last[:, :-1]
-    return str(digits[is_written].astype(np.uint8).tobytes(), "ascii")
+    groups = np.ones(len(values), np.int64)
+    longer = np.flatnonzero(magnitudes >> GROUP_BITS - 1)
+    while len(longer):
+        groups[longer] += 1
+        longer = longer[magnitudes[longer] >> GROUP_BITS * groups[longer] - 1 != 0]
+    return groups
 
 
 def decompress_counts(text: str) -> NDArray[np.int64]:

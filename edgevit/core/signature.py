@@ -1,4 +1,12 @@
-"""Does a loaded graph, and what it answers, fit the spec that describes it?"""
+"""Does a loaded graph, and what it answers, fit the spec that describes it?
+
+Besides the image, the graph of a `BoxHead` may take, where it can use them, by input name:
+
+- `image_size` float32 (2,): the (height, width) in pixels that the picture fills of the network
+  input, at its upper left; what is beyond is padding.
+- `score_threshold` float32 (1,): detections that do not have a greater score are not wanted.
+- `max_masks` int64 (1,): how many candidates need masks, the first ones.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +16,17 @@ from typing import Any
 
 import numpy as np
 
-from edgevit.core.backend import AnyArray, Session
+from edgevit.core.backend import AnyArray, Session, TensorInfo
 from edgevit.core.errors import InputError, SpecError
 from edgevit.core.heads import AnchorHead, BoxHead, ClassHead, Head, MapHead
 from edgevit.core.spec import ModelSpec
+
+SETTINGS = (
+    TensorInfo("image_size", np.dtype(np.float32), (2,)),
+    TensorInfo("score_threshold", np.dtype(np.float32), (1,)),
+    TensorInfo("max_masks", np.dtype(np.int64), (1,)),
+)
+ALL_MASKS = 2**30  # more than any graph has; runtimes may keep numbers in 32 bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +71,38 @@ class Signature:
 
     Args:
         input: name of the image input.
+        settings: names of the other inputs.
         outputs: what it must answer, with the graph's names.
     """
 
     input: str
+    settings: tuple[str, ...]
     outputs: tuple[Output, ...]
+
+    def feeds(
+        self,
+        batch: AnyArray,
+        *,
+        image_size: tuple[int, int],
+        score_threshold: float,
+        masks: bool,
+    ) -> dict[str, AnyArray]:
+        """Pick what this graph takes.
+
+        Args:
+            batch: float32 (N, 3, height, width).
+            image_size: (height, width) in pixels that the picture fills of it.
+            score_threshold: 0-1; detections without a greater score are not wanted.
+            masks: whether masks are wanted.
+        """
+        if not self.settings:
+            return {self.input: batch}
+        values: dict[str, AnyArray] = {
+            "image_size": np.array(image_size, np.float32),
+            "score_threshold": np.array([score_threshold], np.float32),
+            "max_masks": np.array([ALL_MASKS if masks else 0], np.int64),
+        }
+        return {self.input: batch, **{name: values[name] for name in self.settings}}
 
     def outputs_of(self, outputs: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
         """Pick this graph's outputs for one image.
@@ -96,7 +138,7 @@ def check_signature(session: Session, spec: ModelSpec, head: Head) -> Signature:
             answer what the spec's head reads.
     """
     wanted = OUTPUTS[type(head)](spec, head)
-    image = _image_input(session, spec)
+    image, settings = _inputs(session, spec, head)
     lengths: dict[str, int] = {}
     by_name = {output.name: output for output in session.outputs}
     found = []
@@ -112,22 +154,26 @@ def check_signature(session: Session, spec: ModelSpec, head: Head) -> Signature:
             f"outputs {_listed(wanted)}; the graph's outputs: {given}. Correct the spec's "
             "class_names or head, or export the model again"
         )
-    return Signature(image, tuple(found))
+    return Signature(image, settings, tuple(found))
 
 
 def _listed(outputs: Sequence[Output]) -> str:
     return ", ".join(map(str, outputs))
 
 
-def _image_input(session: Session, spec: ModelSpec) -> str:
+def _inputs(session: Session, spec: ModelSpec, head: Head) -> tuple[str, tuple[str, ...]]:
+    """Names of the image input and of the others."""
     wanted = np.broadcast_to(np.float32(0), (1, 3, *spec.input.size))
-    if len(session.inputs) != 1 or not session.inputs[0].accepts(wanted):
+    known = SETTINGS if isinstance(head, BoxHead) else ()
+    settings = tuple(info.name for info in session.inputs if info in known)
+    images = [info for info in session.inputs if info not in known]
+    if len(images) != 1 or not images[0].accepts(wanted):
         given = ", ".join(map(str, session.inputs)) or "none"
         raise SpecError(
             f"the spec of {spec.name!r} describes one input float32 {wanted.shape}; the graph's "
             f"inputs: {given}. Correct the spec's input size, or export the model again"
         )
-    return session.inputs[0].name
+    return images[0].name, settings
 
 
 def _logits(spec: ModelSpec, head: ClassHead) -> tuple[Output, ...]:
@@ -148,7 +194,7 @@ def _boxes(spec: ModelSpec, head: BoxHead) -> tuple[Output, ...]:
         _floats("scores", 1, "K"),
         Output("class_ids", "i", "int64", (1, "K")),
     )
-    return boxes if head.mask_threshold is None else (*boxes, _floats("masks", 1, "K", "m", "n"))
+    return boxes if head.mask_threshold is None else (*boxes, _floats("masks", 1, "M", "m", "n"))
 
 
 def _map(spec: ModelSpec, head: MapHead) -> tuple[Output, ...]:

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import onnx
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from edgevit import __version__
 from edgevit.core.errors import ExportError, ModelError
 from edgevit.core.onnx_file import MULTIPLY_ADDS_KEY
 from edgevit.core.spec import METADATA_KEY, ModelSpec
+from edgevit.export.operators import TRANSLATIONS
 
 # The first opset with Gelu as one operator; ONNX Runtime 1.20, the oldest release that
 # edgevit accepts, and OpenVINO read it.
 OPSET = 20
 INPUT = "image"
 LOGITS = ("logits",)
+NO_SETTINGS: Mapping[str, NDArray[Any]] = {}
 
 
 def graph_from_module(
@@ -27,18 +31,21 @@ def graph_from_module(
     size: tuple[int, int],
     *,
     outputs: Sequence[str] = LOGITS,
+    settings: Mapping[str, NDArray[Any]] = NO_SETTINGS,
     dynamic_batch: bool = False,
 ) -> onnx.ModelProto:
     """Trace a module into an ONNX graph.
 
     Args:
-        module: in eval mode, from float32 (B, 3, height, width) to a tensor for each output.
+        module: in eval mode, from float32 (B, 3, height, width) and `settings` to a tensor for each
+            output.
         size: input (height, width) in pixels.
         outputs: their names.
+        settings: names of further inputs, and arrays of their dtype and shape.
         dynamic_batch: leave the batch axis open instead of fixing it at 1.
 
     Returns:
-        The graph, with input `image`.
+        The graph, with input `image` and the others.
 
     Raises:
         ExportError: if PyTorch cannot translate the module.
@@ -52,12 +59,13 @@ def graph_from_module(
             warnings.simplefilter("ignore")  # PyTorch's own deprecations inside its exporter
             program = torch.onnx.export(
                 module,
-                (example,),
+                (example, *map(torch.from_numpy, settings.values())),
                 dynamo=True,
                 opset_version=OPSET,
-                input_names=[INPUT],
+                input_names=[INPUT, *settings],
                 output_names=list(outputs),
                 dynamic_shapes=shapes,
+                custom_translation_table=TRANSLATIONS,
                 external_data=False,
                 verbose=False,
             )

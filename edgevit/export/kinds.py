@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from edgevit.export.checkpoint import StateDict
+from edgevit.export.operations import multiply_adds
 
 Values = NDArray[Any]  # of whatever dtype an output has
 Outputs = Mapping[str, Values]
 Size = tuple[int, int]
+
+
+def count_all(module: nn.Module, size: Size) -> int:
+    """Multiply-adds of a module for one image of `size` (height, width)."""
+    return multiply_adds(module, torch.empty(1, 3, *size, device="meta"))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,6 +55,10 @@ class Ending:
         compare: from what the module answers for a batch, and what the graph does, to the values
             that must be equal. It must not matter how rounding orders or chooses what is alike.
         recorded: the outputs that a test vector can hold, because rounding does not reorder them.
+        settings: the graph's further inputs by name, in order, with the values that it is compared
+            and recorded with.
+        reference: from the module to the one that answers what the graph does with `settings`.
+        count: from the module and the input size to the multiply-adds for one image.
     """
 
     head: Mapping[str, Any]
@@ -55,6 +66,9 @@ class Ending:
     attach: Callable[[nn.Module], nn.Module]
     compare: Callable[[Any, Outputs], Iterable[Comparison]]  # Any: each kind's own answer
     recorded: tuple[str, ...]
+    settings: Mapping[str, Values] = field(default_factory=dict)
+    reference: Callable[[Any], nn.Module] = lambda module: module
+    count: Callable[[Any, Size], int] = count_all
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,6 @@ from edgevit.export.deploy import deploy
 from edgevit.export.graph import embed_multiply_adds, embed_spec, graph_from_module
 from edgevit.export.half import store_in_half_precision
 from edgevit.export.kinds import Ending, Kind, Values
-from edgevit.export.operations import multiply_adds
 from edgevit.export.table import KINDS
 from edgevit.export.verify import answer_and_difference, load_graph
 from edgevit.models.variants import DEFINITIONS, DenseVariant, Variant, find_definition
@@ -170,6 +169,7 @@ def _write(
         ending.attach(deploy(module, size)).eval(),
         size,
         outputs=ending.outputs,
+        settings=ending.settings,
         dynamic_batch=dynamic_batch,
     )
     gc.collect()  # PyTorch's traces hold the weights and refer to themselves
@@ -179,13 +179,13 @@ def _write(
     outputs, max_error = answer_and_difference(model, module, ending, batch)
     if precision == "fp16":
         store_in_half_precision(model)
-        full, outputs = outputs, load_graph(model)(batch)
+        full, outputs = outputs, load_graph(model, ending.settings)(batch)
         notes += tuple(_moved(key, full[key], outputs[key]) for key in ending.recorded)
     progress(f"writing {destination}")
     recorded = {key: Samples.of(outputs[key]) for key in ending.recorded}
     spec = spec.with_test_vector(TestVector(image, Samples.of(batch), recorded))
     embed_spec(model, spec)
-    count = multiply_adds(module, torch.empty(1, 3, *size, device="meta"))
+    count = ending.count(module, size)
     embed_multiply_adds(model, count)
     content = model.SerializeToString()
     _save(destination, content)

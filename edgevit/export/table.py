@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from edgevit.export.checkpoint import num_classes_in
 from edgevit.export.kinds import Comparison, Ending, Kind, Outputs, Size
+from edgevit.export.mask_rcnn import MASK_RCNN
 from edgevit.export.retinanet import RETINANET
 from edgevit.export.semantic_fpn import SEMANTIC_FPN
 
@@ -23,5 +24,6 @@ CLASSIFIER = Kind(num_classes_in, lambda weights: {}, _classifier_ending)
 KINDS: dict[str, Kind] = {
     "classifier": CLASSIFIER,
     "retinanet": RETINANET,
+    "mask_rcnn": MASK_RCNN,
     "semantic_fpn": SEMANTIC_FPN,
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from edgevit.core.errors import ExportError
-from edgevit.export.graph import INPUT
+from edgevit.export.graph import INPUT, NO_SETTINGS
 from edgevit.export.kinds import Comparison, Ending
 
 TOLERANCE = 1e-4  # float32 rounding of a whole network stays far below, a wrong operator far above
@@ -24,11 +24,12 @@ Run = Callable[[NDArray[np.float32]], dict[str, NDArray[Any]]]
 """From float32 (B, 3, H, W) to the graph's outputs by name, of whatever dtype they have."""
 
 
-def load_graph(model: onnx.ModelProto) -> Run:
+def load_graph(model: onnx.ModelProto, settings: Mapping[str, NDArray[Any]] = NO_SETTINGS) -> Run:
     """Load a graph into ONNX Runtime on the CPU.
 
     Args:
         model: a graph with input `image`.
+        settings: its further inputs.
 
     Returns:
         What runs it.
@@ -40,7 +41,7 @@ def load_graph(model: onnx.ModelProto) -> Run:
     names = [output.name for output in session.get_outputs()]
 
     def run(batch: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
-        return dict(zip(names, session.run(names, {INPUT: batch}), strict=True))
+        return dict(zip(names, session.run(names, {INPUT: batch, **settings}), strict=True))
 
     return run
 
@@ -62,13 +63,14 @@ def answer_and_difference(
     Raises:
         ExportError: if it is more than rounding explains.
     """
-    run = load_graph(model)
+    run = load_graph(model, ending.settings)
+    reference = ending.reference(module)
     noise = np.random.default_rng(0).standard_normal(batch.shape, np.float32)
     answers = [run(feed) for feed in (batch, noise)]
     differences = [
         _checked(comparison)
         for feed, outputs in zip((batch, noise), answers, strict=True)
-        for comparison in ending.compare(_answer(module, feed), outputs)
+        for comparison in ending.compare(_answer(reference, feed), outputs)
     ]
     return answers[0], max(differences)
 

@@ -172,17 +172,37 @@ class RoIHead(nn.Module):
             is_proposal: bool (R,), false in rows without a proposal.
             image_size: (height, width) in pixels.
         """
-        logits, deltas = self.bbox_head(self.box_cut(levels, proposals))
-        scores = logits.softmax(dim=1)[:, :-1].T * is_proposal  # (num_classes, R)
-        scores = scores * (scores > self.config.score_threshold)
-        boxes = decode_deltas(proposals[:, None], deltas.unflatten(1, (-1, 4)), BOX_STDS)
-        boxes = clip_boxes(boxes, image_size).transpose(0, 1)  # (num_classes, R, 4)
-        places, scores = self.suppress(boxes, scores)
-        boxes = boxes.flatten(0, 1)[places] * (scores > 0)[:, None]
-        class_ids = places // len(proposals)
+        cuts = self.box_cut(levels, proposals)
+        boxes, scores = self.classify(cuts, proposals, is_proposal, image_size)
+        boxes, scores, class_ids = self.select(boxes, scores, self.config.score_threshold)
         masks = self.mask_head(self.mask_cut(levels, boxes))  # (D, num_classes, 28, 28)
         index = class_ids[:, None, None, None].expand(-1, 1, *masks.shape[2:])
         return Instances(boxes, scores, class_ids, masks.gather(1, index).squeeze(1))
+
+    def classify(
+        self, cuts: Tensor, proposals: Tensor, is_proposal: Tensor, image_size: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Turn proposals (R, 4) and what is cut out, (R, C, 7, 7), into one box for every class.
+
+        Returns:
+            Boxes (num_classes, R, 4), and their scores (num_classes, R).
+        """
+        logits, deltas = self.bbox_head(cuts)
+        scores = logits.softmax(dim=1)[:, :-1].T * is_proposal
+        boxes = decode_deltas(proposals[:, None], deltas.unflatten(1, (-1, 4)), BOX_STDS)
+        return clip_boxes(boxes, image_size).transpose(0, 1), scores
+
+    def select(
+        self, boxes: Tensor, scores: Tensor, score_threshold: float | Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Choose detections from what `classify` gives, those above the threshold.
+
+        Returns:
+            Boxes (D, 4), scores (D,) and classes int64 (D,), as `Instances` has them.
+        """
+        places, kept = self.suppress(boxes, scores * (scores > score_threshold))
+        chosen = boxes.flatten(0, 1)[places] * (kept > 0)[:, None]
+        return chosen, kept, places // boxes.shape[1]
 
 
 class MaskRCNN(nn.Module):
@@ -227,18 +247,19 @@ class MaskRCNN(nn.Module):
         if image_sizes is None:
             image_sizes = torch.tensor(x.shape[2:], device=x.device).expand(len(x), 2)
         pictures = [
-            self.detect([level[index] for level in levels], image_sizes[index])
+            self.detect([level[index, None] for level in levels], image_sizes[index])
             for index in range(len(x))
         ]
         return Instances(*map(torch.stack, zip(*pictures, strict=True)))
 
     def detect(self, levels: Sequence[Tensor], image_size: Tensor) -> Instances:
-        """Detect in the maps (C, H, W) of one picture."""
+        """Detect in the maps (1, C, H, W) of one picture."""
         proposals, scores = self.propose(levels, image_size)
-        return self.roi_head(levels[:-1], proposals, scores > 0, image_size)
+        maps = [level[0] for level in levels[:-1]]
+        return self.roi_head(maps, proposals, scores > 0, image_size)
 
     def propose(self, levels: Sequence[Tensor], image_size: Tensor) -> tuple[Tensor, Tensor]:
-        """Choose proposals in the maps (C, H, W) of one picture.
+        """Choose proposals in the maps (1, C, H, W) of one picture.
 
         Returns:
             Boxes (R, 4) and their scores (R,), the best first; both 0 in rows without a proposal.
@@ -255,7 +276,7 @@ class MaskRCNN(nn.Module):
         self, level: Tensor, stride: int, image_size: Tensor
     ) -> tuple[Tensor, Tensor]:
         """The best anchors of a level as boxes (N, 4) with scores (N,), 0 for missing ones."""
-        logits, deltas = self.rpn_head(level[None])
+        logits, deltas = self.rpn_head(level)
         scores = by_anchor(logits, 1).sigmoid().flatten()
         missing = max(0, self.config.candidates - len(scores))
         scores, places = scores.topk(self.config.candidates - missing)

@@ -101,6 +101,17 @@ def test_boxes_are_clipped_to_the_image_and_masks_keep_their_own_box():
     assert (rows[0], rows[-1]) == (50, 74)
 
 
+def test_masks_may_be_those_of_the_first_candidates():
+    outputs = box_outputs(DOG, (0, 0.5, 40, 8, 60, 24), (2, 0.1, 0, 0, 9, 9))
+    whole = read(outputs, masks="rle").masks
+    outputs["masks"] = outputs["masks"][:, :2]
+    assert read(outputs, masks="rle").masks == whole
+    outputs["masks"] = outputs["masks"][:, :1]
+    assert len(read(outputs)) == 2
+    with pytest.raises(InferenceError, match=r"first 1 candidates only, .* 2 is a detection"):
+        read(outputs, masks="rle")
+
+
 @pytest.mark.parametrize("form", ["bool", "rle"])
 def test_masks_are_pasted_where_asked_for(form):
     outputs = box_outputs(CAT, DOG)

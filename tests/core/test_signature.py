@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from edgevit import InputSpec, ModelSpec
-from edgevit.backend import TensorInfo
+from edgevit.backend import TensorInfo, check_feeds
 from edgevit.core.heads import (
     AnchorGrid,
     AnchorHead,
@@ -35,8 +35,8 @@ def infos(*rows):
     return [TensorInfo(name, np.dtype(dtype), shape) for name, dtype, shape in rows]
 
 
-def check(task, head, *outputs, image=IMAGE):
-    session = FakeSession(infos(image), infos(*outputs), dict)
+def check(task, head, *outputs, image=IMAGE, settings=()):
+    session = FakeSession(infos(image, *settings), infos(*outputs), dict)
     spec = ModelSpec("tiny", "tiny", "tiny", task, InputSpec((16, 16)), ("cat", "dog"), head)
     return check_signature(session, spec, parse_head(task, head))
 
@@ -70,7 +70,7 @@ def test_a_graph_that_answers_what_the_head_reads_fits(task, head, outputs):
         ("detect", ANCHOR_HEAD, [BOXES, SCORES, IDS], "'indices' int64"),
         ("detect", BOX_HEAD, [BOXES, ("scores", "f4", (1, 6)), IDS], r"'scores' float32 \(1, K\)"),
         ("detect", BOX_HEAD, [BOXES, SCORES, IDS, MASKS], "'masks' float32"),
-        ("detect", MASK_HEAD, [BOXES, SCORES, IDS], r"'masks' float32 \(1, K, m, n\)"),
+        ("detect", MASK_HEAD, [BOXES, SCORES, IDS], r"'masks' float32 \(1, M, m, n\)"),
         ("segment", MapHead("logits", 8).to_dict(), [LOGITS], r"'logits' float32 \(1, 2, 2, 2\)"),
         ("segment", MapHead("classes", 4).to_dict(), [LOGITS], r"'classes' integer \(1, 4, 4\)"),
     ],
@@ -94,6 +94,41 @@ def test_another_graph_is_refused(task, head, outputs, message):
 def test_another_input_is_refused():
     with pytest.raises(SpecError, match=r"one input float32 \(1, 3, 16, 16\); .* \(1, 3, 8, 8\)"):
         check("classify", {}, ("a", "f4", (1, 2)), image=("image", "f4", (1, 3, 8, 8)))
+
+
+def test_a_graph_is_fed_the_settings_that_it_takes():
+    settings = [("max_masks", "i8", (1,)), ("image_size", "f4", (2,))]
+    signature = check("detect", BOX_HEAD, BOXES, SCORES, IDS, settings=settings)
+    batch = np.zeros((1, 3, 16, 16), np.float32)
+    for masks in (True, False):
+        feeds = signature.feeds(batch, image_size=(9, 16), score_threshold=0.5, masks=masks)
+        assert list(feeds) == ["image", "max_masks", "image_size"]
+        assert feeds["image_size"].tolist() == [9, 16]
+        assert (feeds["max_masks"] > 5) == masks
+        session = FakeSession(infos(IMAGE, *settings), infos(BOXES), dict)
+        assert check_feeds(session.inputs, feeds).keys() == feeds.keys()
+
+
+def test_other_graphs_are_fed_the_batch_alone():
+    signature = check("classify", {}, ("a", "f4", (1, 2)))
+    batch = np.zeros((1, 3, 16, 16), np.float32)
+    feeds = signature.feeds(batch, image_size=(9, 16), score_threshold=0.5, masks=True)
+    assert feeds == {"image": batch}
+
+
+@pytest.mark.parametrize(
+    ("task", "head", "outputs", "setting"),
+    [
+        ("classify", {}, [("a", "f4", (1, 2))], ("image_size", "f4", (2,))),
+        ("detect", BOX_HEAD, [BOXES, SCORES, IDS], ("image_size", "i8", (2,))),
+        ("detect", BOX_HEAD, [BOXES, SCORES, IDS], ("max_masks", "i8", (2,))),
+        ("detect", BOX_HEAD, [BOXES, SCORES, IDS], ("temperature", "f4", (1,))),
+    ],
+    ids=["other head", "dtype", "shape", "name"],
+)
+def test_other_settings_are_refused(task, head, outputs, setting):
+    with pytest.raises(SpecError, match=f"the graph's inputs: .*'{setting[0]}'"):
+        check(task, head, *outputs, settings=[setting])
 
 
 def test_the_outputs_of_one_image_are_picked():

@@ -38,9 +38,9 @@ def run_of(name):
     """
     case, model = golden.DENSE[name], golden.dense_model(name)
     levels = model.neck(model.backbone(golden.padded_image(case)))
-    maps, size = [level[0] for level in levels], torch.tensor(case["image_size"])
-    proposals, scores = model.propose(maps, size)
-    maps = [level.float() for level in maps[:-1]]
+    size = torch.tensor(case["image_size"])
+    proposals, scores = model.propose(levels, size)
+    maps = [level[0].float() for level in levels[:-1]]
     instances = model.roi_head.float()(maps, proposals.float(), scores > 0, size)
     return model, levels, proposals, scores, instances
 
@@ -155,9 +155,9 @@ def test_missing_detections_have_score_zero_and_empty_boxes():
 def test_fewer_anchors_than_candidates_are_no_hindrance():
     config = MaskRCNNConfig(candidates=5000, proposals=2000, max_detections=5)
     model = smallest_model(config)
-    maps = [level[0] for level in model.neck(model.backbone(torch.randn(1, 3, 32, 32)))]
-    boxes, scores = model.propose(maps, torch.tensor([32, 32]))
-    anchors = 3 * sum(level.shape[1] * level.shape[2] for level in maps)
+    levels = model.neck(model.backbone(torch.randn(1, 3, 32, 32)))
+    boxes, scores = model.propose(levels, torch.tensor([32, 32]))
+    anchors = 3 * sum(level.shape[2] * level.shape[3] for level in levels)
     assert len(boxes) == len(scores) == 2000
     assert 0 < (scores > 0).sum() <= anchors
     assert not boxes[scores == 0].any()
