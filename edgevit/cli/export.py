@@ -43,6 +43,12 @@ EXPORT_PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime")
     "[default: the official evaluation's]",
 )
 @click.option(
+    "--score-threshold",
+    type=click.FloatRange(0, 1),
+    help="A detection's score is greater, where the caller does not say another.  [default: the "
+    "official evaluation's 0.05]",
+)
+@click.option(
     "--segment-output",
     type=click.Choice(["classes", "classes/2", "classes/1", "logits"]),
     help="What a segmenter's graph ends in: the best class of every 4x4 (or 2x2, 1x1) pixels of "
@@ -61,6 +67,7 @@ def export(
     model_name: str | None,
     input_size: tuple[int, int] | None,
     crop_pct: float | None,
+    score_threshold: float | None,
     segment_output: str | None,
     num_classes: int | None,
     class_names: Path | None,
@@ -88,6 +95,7 @@ def export(
             name=model_name,
             input_size=input_size,
             crop_pct=crop_pct,
+            score_threshold=score_threshold,
             form=segment_output,
             num_classes=num_classes,
             class_names=class_names,

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -71,6 +72,7 @@ def export_model(
     num_classes: int | None = None,
     class_names: ClassNames = None,
     crop_pct: float | None = None,
+    score_threshold: float | None = None,
     form: str | None = None,
     precision: str = "fp32",
     dynamic_batch: bool = False,
@@ -91,6 +93,8 @@ def export_model(
         class_names: names in index order, or a UTF-8 file with one name a line.
         crop_pct: share of the scaled shorter side that a classifier's centre crop keeps, in (0, 1];
             by default what the variant is officially evaluated with.
+        score_threshold: 0-1, a detection's score is greater where the caller does not say another;
+            by default the official evaluation's, which is low (0.05).
         form: of the output, for kinds of models that have a choice; see `edgevit.export.kinds`.
         precision: `fp32`, or `fp16` to store the weights in half precision; runtimes widen them
             when they load the file, so arithmetic stays float32.
@@ -103,7 +107,7 @@ def export_model(
     Raises:
         ExportError: if the checkpoint does not fit, the arguments contradict each other, or the
             file does not give the module's numbers; nothing is written then.
-        SpecError: if `crop_pct` is out of range.
+        SpecError: if `crop_pct` or `score_threshold` is out of range.
         ModelError: if there is no such variant.
     """
     definition = find_definition(variant)
@@ -113,7 +117,9 @@ def export_model(
     _check_arguments(size, precision)
     _check_kind(variant, kind, size, form)
     if definition.task != "classify":
-        _refuse(variant, crop_pct=crop_pct is not None, dynamic_batch=dynamic_batch)
+        _refuse(variant, "classifier", crop_pct=crop_pct is not None, dynamic_batch=dynamic_batch)
+    if definition.task != "detect":
+        _refuse(variant, "detector", score_threshold=score_threshold is not None)
     progress("reading the weights")
     loaded = None if checkpoint is None else read_checkpoint(checkpoint, weights=weights)
     found = _num_classes(num_classes, kind, loaded)
@@ -128,7 +134,7 @@ def export_model(
         task=definition.task,
         input=evaluation if crop_pct is None else replace(evaluation, crop_pct=crop_pct),
         class_names=names,
-        head=ending.head,
+        head=_with_threshold(ending.head, score_threshold),
         provenance=Provenance(
             checkpoint_sha256=loaded.sha256 if loaded else None,
             weights=loaded.source if loaded else None,
@@ -298,10 +304,17 @@ def _check_kind(variant: str, kind: Kind, size: tuple[int, int], form: str | Non
         )
 
 
-def _refuse(variant: str, **given: bool) -> None:
+def _refuse(variant: str, kind: str, **given: bool) -> None:
     for name, is_given in given.items():
         if is_given:
-            raise ExportError(f"{name} is for classifiers, which {variant!r} is not; leave it out")
+            raise ExportError(f"{name} is for {kind}s, which {variant!r} is not; leave it out")
+
+
+def _with_threshold(head: Mapping[str, Any], score_threshold: float | None) -> Mapping[str, Any]:
+    """A detector's head parameters with another score threshold."""
+    if score_threshold is None:
+        return head
+    return {**head, "selection": {**head["selection"], "score_threshold": score_threshold}}
 
 
 def _notes(loaded: Checkpoint | None) -> tuple[str, ...]:

@@ -234,12 +234,23 @@ def test_every_pixel_of_the_picture_has_a_class(small, backend):
         ("cas_vit_xs_retinanet", {"dynamic_batch": True}, "dynamic_batch is for classifiers"),
         ("cas_vit_xs_semantic_fpn", {"crop_pct": 0.9}, "crop_pct is for classifiers"),
         ("cas_vit_xs_semantic_fpn", {"form": "masks"}, "one of classes, classes/2"),
+        ("cas_vit_xs_semantic_fpn", {"score_threshold": 0.3}, "score_threshold is for detectors"),
     ],
-    ids=["size", "form", "batch", "crop", "unknown form"],
+    ids=["size", "form", "batch", "crop", "unknown form", "threshold"],
 )
 def test_arguments_that_do_not_fit_a_dense_model_are_refused(tmp_path, name, arguments, message):
     with pytest.raises(ExportError, match=message):
         export_model(name, tmp_path / "x.onnx", **arguments)
+
+
+def test_a_detector_can_have_its_own_score_threshold(tmp_path):
+    file = tmp_path / "x.onnx"
+    arguments = ["cas_vit_xs_retinanet", "--input-size", "64x64", "--score-threshold", "0.3"]
+    result = CliRunner().invoke(main, ["export", *arguments, "--output", str(file)])
+    assert result.exit_code == 0
+    with edgevit.Predictor(file) as predictor:
+        assert predictor.spec.head["selection"]["score_threshold"] == 0.3
+        assert predictor.spec.head["selection"]["iou_threshold"] == 0.5
 
 
 def test_the_command_names_the_task_of_a_model(tmp_path):
