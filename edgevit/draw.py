@@ -25,6 +25,7 @@ FONT_HEIGHT = 22  # pixels of a capital letter in FONT at scale 1
 MASK_SHARE = 0.45  # of an object's colour in a pixel of its mask
 MAP_SHARE = 0.5  # of a class's colour in a pixel of a class map
 LEGEND_ROWS = 12
+LEGEND_SHARE = 0.4  # of the image's height that a legend of many rows takes
 
 
 def draw(image: Image, result: Result) -> Image:
@@ -54,10 +55,10 @@ def draw(image: Image, result: Result) -> Image:
 
 
 def _draw_classes(canvas: Image, result: Classification) -> None:
-    rows = _visible_rows(canvas, len(result))
+    line, width = _line_height(canvas), canvas.shape[1]
+    rows = min(len(result), canvas.shape[0] // line)
     for row in range(rows):
-        strip = _strip(canvas, row, rows)
-        line = len(strip)
+        strip = _strip(canvas, row, rows, line, max(width // 2, min(width, 12 * line)))
         filled = round(float(result.scores[row]) * strip.shape[1])
         strip[line // 8 : line - line // 8, :filled] = BAR
         _write(strip, f"{result.class_names[row]} {result.scores[row]:.0%}", line // 4)
@@ -88,15 +89,22 @@ def _draw_map(canvas: Image, result: Segmentation) -> None:
     tinted = cv2.addWeighted(canvas, 1 - MAP_SHARE, table[result.class_map], MAP_SHARE, 0)
     tinted[is_unseen] = canvas[is_unseen]
     canvas[:] = tinted
+    _draw_legend(canvas, result)
+
+
+def _draw_legend(canvas: Image, result: Segmentation) -> None:
+    """Name the classes that are there, the largest first, in lines as long as the longest text."""
     counts = result.pixels_per_class()
     ids = np.argsort(-counts, kind="stable")[: min(LEGEND_ROWS, np.count_nonzero(counts))]
-    rows = _visible_rows(canvas, len(ids))
-    for row in range(rows):
-        strip = _strip(canvas, row, rows)
-        line = len(strip)
+    height = canvas.shape[0]
+    line = max(12, min(_line_height(canvas), int(LEGEND_SHARE * height) // max(len(ids), 1)))
+    rows = min(len(ids), height // line)
+    texts = [f"{result.class_names[i]} {counts[i] / result.class_map.size:.0%}" for i in ids[:rows]]
+    width = max((_text_width(text, line) for text in texts), default=0) + 3 * line // 2
+    for row, text in enumerate(texts):
+        strip = _strip(canvas, row, rows, line, width)
         strip[line // 6 : line - line // 6, line // 6 : line] = result.palette[ids[row]]
-        share = counts[ids[row]] / is_unseen.size
-        _write(strip, f"{result.class_names[ids[row]]} {share:.0%}", line + line // 4)
+        _write(strip, text, line + line // 4)
 
 
 # A painter takes the canvas and its own type of result.
@@ -112,32 +120,35 @@ def _line_height(canvas: Image) -> int:
     return max(12, min(int(height), int(width)) // 16)
 
 
-def _visible_rows(canvas: Image, count: int) -> int:
-    return min(count, int(canvas.shape[0]) // _line_height(canvas))
-
-
-def _strip(canvas: Image, row: int, rows: int) -> Image:
+def _strip(canvas: Image, row: int, rows: int, line: int, width: int) -> Image:
     """Darken the strip of a row in the lower left, and answer it as a view."""
-    height, width, _ = canvas.shape
-    line = _line_height(canvas)
-    top = height - (rows - row) * line
-    strip: Image = canvas[top : top + line, : max(width // 2, min(width, 12 * line))]
+    top = canvas.shape[0] - (rows - row) * line
+    strip: Image = canvas[top : top + line, :width]
     strip //= 3
     return strip
+
+
+def _font(line: int) -> tuple[float, int]:
+    """Scale and thickness of text in a line so high."""
+    return 0.5 * line / FONT_HEIGHT, max(1, line // 20)
+
+
+def _text_width(text: str, line: int) -> int:
+    (width, _), _ = cv2.getTextSize(_ascii(text), FONT, *_font(line))
+    return int(width)
 
 
 def _write(strip: Image, text: str, left: int, color: Color = WHITE) -> None:
     line = len(strip)
     baseline = (left, round(0.7 * line))
-    scale, thickness = 0.5 * line / FONT_HEIGHT, max(1, line // 20)
+    scale, thickness = _font(line)
     cv2.putText(strip, _ascii(text), baseline, FONT, scale, color, thickness, cv2.LINE_AA)
 
 
 def _label(canvas: Image, text: str, box: NDArray[np.float32], color: Color) -> None:
     """Write on a patch of the colour that stands on the box, or in it at the upper edge."""
     line = max(12, _line_height(canvas) * 2 // 3)
-    scale, thickness = 0.5 * line / FONT_HEIGHT, max(1, line // 20)
-    (width, _), _ = cv2.getTextSize(_ascii(text), FONT, scale, thickness)
+    width = _text_width(text, line)
     x0, y0, _, _ = _pixels(box)
     left = max(0, min(x0, canvas.shape[1] - width - line // 2))
     top = y0 - line if y0 >= line else y0
