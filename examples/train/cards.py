@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 TEST_SIZE = 384  # the longer side of a picture as the detector will see it
 SCALES = (0.6, 1.35)  # of training pictures, over their size in the test
 INSIDE = 0.75  # share of windows that reach no further beyond the picture than they must
-WHOLE = 0.3  # share of batches of whole pictures, which show what surrounds the cards in the test
+WHOLE = 0.5  # share of batches of whole pictures, which show what surrounds the cards in the test
 WHOLE_SCALES = (0.7, 1.0)
 MOSAIC = 0.5  # share of the other pictures that four parts make up
 KEEP, DROP = 0.45, 0.05  # visible share of a box: object, neither, or background

@@ -68,6 +68,8 @@ def add_options(parser: argparse.ArgumentParser, *, size: int) -> None:
     add("--lr", type=float, default=1e-3, help="peak rate of AdamW")
     add("--muon-lr", type=float, default=0.01, help="peak rate of Muon; 0 uses AdamW alone")
     add("--weight-decay", type=float, default=0.05, help="decoupled, for both optimisers")
+    add("--freeze-norms", type=float, default=1.0,
+        help="share of the run from which normalisations use their running statistics")  # fmt: skip
     add("--ema-decay", type=float, default=0.998, help="per step")
     add("--seed", type=int, default=0, help="start of every random number")
 
@@ -76,6 +78,17 @@ def batch_from(images: list[Image]) -> Tensor:
     """Normalise uint8 (S, S, 3) BGR images to float32 (B, 3, S, S) RGB, channels last in memory."""
     pixels = np.stack(images)[..., ::-1] / np.float32(255)
     return torch.from_numpy((pixels - MEAN) / STD).permute(0, 3, 1, 2)
+
+
+def freeze_norms(model: nn.Module) -> None:
+    """Let every BatchNorm normalise by its running statistics, as in use.
+
+    Statistics of a batch hide rare large activations, which are part of them; by running ones such
+    activations reach the loss, and training removes them.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
 
 
 class DenseTrainer:
@@ -129,6 +142,8 @@ class DenseTrainer:
     def step(self) -> float:
         """Update the weights with this worker's share of a batch; its loss."""
         self.set_rate()
+        if self.pace.progress >= self.args.freeze_norms:
+            freeze_norms(self.model)
         # Depends on nothing but seed, worker and step, so that a resumed run goes on as it would.
         rng = np.random.default_rng((self.args.seed, self.worker.rank, self.step_number))
         images, targets = self.recipe.draw(rng, self.args.batch_size // self.worker.count)

@@ -81,7 +81,7 @@ def run(script: str, *options: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_cards_train_resume_and_leave_weights_of_the_bundled_detector(card_data, tmp_path):
-    options = (f"--data={card_data}", f"--output={tmp_path}", *TINY)
+    options = (f"--data={card_data}", f"--output={tmp_path}", "--freeze-norms=0.5", *TINY)
 
     first = run("train_cards.py", *options)
     again = run("train_cards.py", *options)
@@ -144,6 +144,17 @@ def test_backbone_of_the_bundled_file_trains_on_from_where_it_was(recipes):
     # Training moved the running statistics a little, and has its own variance.
     for trained, used in zip(in_training, in_use, strict=True):
         np.testing.assert_allclose(trained, used, rtol=0, atol=0.05)
+
+
+def test_frozen_norms_keep_their_statistics(recipes):
+    from dense_trainer import freeze_norms
+
+    model = torch.nn.Sequential(torch.nn.BatchNorm2d(2), torch.nn.Dropout(0.5)).train()
+    freeze_norms(model)
+    model(torch.randn(4, 2, 3, 3, generator=torch.Generator().manual_seed(0)) + 5)
+
+    assert model[0].running_mean.tolist() == [0, 0]
+    assert model[1].training
 
 
 def test_turned_boxes_stay_on_their_objects(recipes):
