@@ -25,7 +25,7 @@ def list_models(as_json: bool) -> None:
         rows = [entry.to_dict() | {"is_here": entry.file.is_file()} for entry in entries]
         click.echo(json.dumps({"models": rows}))
         return
-    table = Table()
+    table = Table(box=None, padding=(0, 1, 0, 0))  # names stay whole on 80 columns
     for heading in ("model", "dataset", "accuracy %", "parameters", "here"):
         table.add_column(heading, no_wrap=True)
     for entry in entries:
