@@ -25,6 +25,7 @@ ARGUMENTS = {
     "bench_start.py": ["--runs", "1"],
 }
 NEEDS_TORCH = {"04_export.py", "06_families.py", "bench_attention.py", "bench_export.py"}
+EXPORTS_MANY = NEEDS_TORCH - {"04_export.py"}
 
 
 def run_example(name, *arguments):
@@ -35,7 +36,13 @@ def run_example(name, *arguments):
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=[pytest.mark.torch] if name in NEEDS_TORCH else [])
+        pytest.param(
+            name,
+            marks=[
+                *([pytest.mark.torch] if name in NEEDS_TORCH else []),
+                *([pytest.mark.slow] if name in EXPORTS_MANY else []),
+            ],
+        )
         for name in EXAMPLES
         if name not in ("03_camera.py", "camera_stream.py")
     ],

@@ -47,7 +47,18 @@ def small(tmp_path_factory):
     )
 
 
-@pytest.fixture(scope="module", params=["cas_vit_xs", "cas_vit_s", "cas_vit_m", "cas_vit_t"])
+SLOW = pytest.mark.slow
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        "cas_vit_xs",
+        "cas_vit_s",
+        pytest.param("cas_vit_m", marks=SLOW),
+        pytest.param("cas_vit_t", marks=SLOW),
+    ],
+)
 def exported(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param)
     checkpoint = official_checkpoint(folder / "official.pth", request.param)

@@ -67,7 +67,7 @@ def expected_logits(name):
     "name",
     [
         "litv2_s",
-        "litv2_s_alpha0.0",
+        pytest.param("litv2_s_alpha0.0", marks=pytest.mark.slow),
         *(pytest.param(name, marks=pytest.mark.slow) for name in LARGE_OR_ALIKE),
     ],
 )
