@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from time import time
 
+from edgevit.core.cache import cache_dir
 from edgevit.core.compiled_entry import (
     KEY_DIGITS,
     LOCK,
@@ -25,7 +26,7 @@ from edgevit.core.compiled_entry import (
 )
 from edgevit.core.lock import locked_if_free
 
-LEFT = "left by an interrupted build"
+LEFT = "unfinished"  # an interrupted build's, unless one is going on
 OWN_NAME = re.compile(rf"\.?([0-9a-f]{{{KEY_DIGITS}}})\.")  # temporary files begin with a dot
 
 
@@ -55,8 +56,11 @@ class EntryFiles:
         """Names of temporary files and of the lock: nobody's, unless a build goes on."""
         return [name for name in self.sizes if name.startswith(".") or name.endswith(LOCK)]
 
-    def check(self) -> tuple[Record | None, str]:
+    def check(self, *, contents: bool = True) -> tuple[Record | None, str]:
         """Read the entry.
+
+        Args:
+            contents: whether to read the compiled model too.
 
         Returns:
             Its record, None where there is no usable one; and what is wrong, empty where the entry
@@ -67,7 +71,8 @@ class EntryFiles:
         record = None
         try:
             record = read_record(self.folder / f"{self.key}{SIDECAR}")
-            read_content(self.folder / f"{self.key}{record.suffix}", record)
+            if contents:
+                read_content(self.folder / f"{self.key}{record.suffix}", record)
         except FileNotFoundError:
             return record, "its compiled model is gone" if record else "it has no record"
         except UnusableError as exc:
@@ -121,6 +126,19 @@ class Removal:
     model: str
     size_bytes: int
     reason: str
+
+
+def cache_folders() -> list[Path]:
+    """Folders of this user's backends that hold something, `cache_dir()/<backend>`, sorted.
+
+    Raises:
+        OSError: if one is there but cannot be read.
+    """
+    try:
+        inside = sorted(cache_dir().iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return [folder for folder in inside if folder.is_dir() and entries(folder)]
 
 
 def entries(folder: Path) -> list[EntryFiles]:
@@ -203,7 +221,7 @@ def prune(folder: Path, limits: Limits, *, dry_run: bool = False) -> list[Remova
         size_bytes += 0 if problem else entry.size_bytes
         reason = problem or limits.reason(entry, size_bytes)
         names = list(entry.sizes) if reason else entry.leftovers
-        if names and (dry_run or _remove(entry, names)):
+        if names and _remove(entry, names, dry_run=dry_run):
             freed = sum(entry.sizes[name] for name in names)
             removals.append(
                 Removal(entry.key, record.name if record else "", freed, reason or LEFT)
@@ -211,12 +229,14 @@ def prune(folder: Path, limits: Limits, *, dry_run: bool = False) -> list[Remova
     return removals
 
 
-def _remove(entry: EntryFiles, names: Iterable[str]) -> bool:
-    # The sidecar goes first: without it nothing is left that could be taken for an entry.
+def _remove(entry: EntryFiles, names: Iterable[str], *, dry_run: bool = False) -> bool:
+    # The sidecar goes first: without it nothing is left that could be taken for an entry. The lock
+    # is removed by its release alone, as by then it may be somebody else's.
     ordered = sorted(names, key=lambda name: not name.endswith(SIDECAR))
     with _unless_built(entry) as is_free:
-        for name in ordered if is_free else ():
-            (entry.folder / name).unlink(missing_ok=True)
+        for name in ordered if is_free and not dry_run else ():
+            if not name.endswith(LOCK):
+                (entry.folder / name).unlink(missing_ok=True)
     return is_free
 
 
