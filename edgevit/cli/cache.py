@@ -168,7 +168,7 @@ def _outcome(
             return f"built in {record.build_s:.1f} s ({record.why})"
         if known[0].used != entry.used:
             return "already there"
-    return f"loaded; backend {backend!r} keeps nothing here"
+    return f"loaded; backend {backend!r} keeps nothing"
 
 
 def _is_of(record: Record, path: Path, files: dict[str, str] | None) -> bool:
