@@ -18,7 +18,7 @@ from edgevit.backend import CompiledCache
 from edgevit.core import compiled as module
 from edgevit.core import compiled_folder
 from edgevit.core.compiled_entry import key_of
-from edgevit.core.compiled_folder import Limits, entries, prune, records
+from edgevit.core.compiled_folder import Limits, cache_folders, entries, prune, records
 
 FACTS = {"files": {"": "ab"}, "device": "GPU", "tensorrt": "10.3.0", "options": {"threads": 2}}
 OTHER = {**FACTS, "options": {"threads": 4}}
@@ -108,10 +108,12 @@ def test_failed_build_keeps_nothing_and_lets_the_next_one_try(cache, folder):
     build(cache)
 
 
-def test_discarded_model_is_built_again_for_the_callers_reason(cache, folder):
+def test_discarded_model_is_built_again_for_the_callers_reason(cache):
     build(cache)
+    build(cache, OTHER)
     cache.discard(cache.find(FACTS))
-    assert names(folder) == []
+    assert cache.find(FACTS) is None
+    assert cache.find(OTHER)
     assert build(cache, because="the runtime refused it").why == "the runtime refused it"
 
 
@@ -566,6 +568,15 @@ def test_file_removed_while_listing_is_passed_over(cache, folder, monkeypatch):
 
 def test_folder_that_is_not_there_holds_nothing(tmp_path):
     assert entries(tmp_path / "nowhere") == prune(tmp_path / "nowhere", Limits()) == []
+
+
+def test_folders_are_those_that_hold_something(tmp_path, monkeypatch):
+    monkeypatch.setenv("EDGEVIT_CACHE", str(tmp_path / "cache"))
+    assert cache_folders() == []
+    build(CompiledCache(tmp_path / "cache/tensorrt", suffix=".plan"))
+    (tmp_path / "cache/models").mkdir()
+    (tmp_path / "cache/models/cas_vit_s.onnx").write_bytes(b"not ours")
+    assert cache_folders() == [tmp_path / "cache/tensorrt"]
 
 
 def test_damaged_records_are_left_out(cache, folder):
