@@ -176,7 +176,10 @@ class CompiledCache:
         except BaseException:
             path.unlink(missing_ok=True)
             raise
-        make_room(self.folder, self._limit_bytes, keep=key_of(record.facts))
+        try:
+            make_room(self.folder, self._limit_bytes, keep=key_of(record.facts))
+        except OSError as exc:
+            logger.warning("%s may hold more than its limit: %s", self.folder, exc)
 
 
 @dataclass(slots=True)

@@ -492,6 +492,17 @@ def test_model_larger_than_the_cache_is_kept_alone(folder):
     assert cache.find(FACTS) is None
 
 
+def test_room_that_cannot_be_made_is_a_warning(cache, monkeypatch, warnings):
+    def refuse(folder, limit_bytes, *, keep):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(module, "make_room", refuse)
+    build(cache)
+    assert cache.find(FACTS)
+    assert len(warnings()) == 1
+    assert "may hold more than its limit: [Errno 1] Operation not permitted" in warnings()[0]
+
+
 def test_entry_in_use_by_a_build_is_not_removed(folder):
     cache = CompiledCache(folder, suffix=".plan", limit_bytes=10)
     build(cache)

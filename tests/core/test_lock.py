@@ -1,8 +1,10 @@
 import errno
+import importlib.util
 import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 
@@ -106,6 +108,41 @@ def test_file_that_its_former_holder_removes_is_no_lock(becomes, path, monkeypat
     with locked(path):
         assert len(calls) == 2
         assert os.path.samestat(os.fstat(calls[1]), path.stat())
+
+
+@pytest.fixture
+def windows(monkeypatch):
+    """The module as on Windows, with a fake of the one system module that it uses there."""
+    held = {}
+
+    def locking(descriptor, mode, length):
+        assert length == 1
+        assert os.lseek(descriptor, 0, os.SEEK_CUR) == 0
+        file = os.fstat(descriptor).st_ino
+        if mode == "unlock":
+            assert held.pop(file) == descriptor
+        elif held.setdefault(file, descriptor) != descriptor:
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+    msvcrt = SimpleNamespace(locking=locking, LK_NBLCK="lock", LK_UNLCK="unlock")
+    monkeypatch.setitem(sys.modules, "msvcrt", msvcrt)
+    source = importlib.util.spec_from_file_location("lock_on_windows", module.__file__)
+    fresh = importlib.util.module_from_spec(source)
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "platform", "win32")
+        source.loader.exec_module(fresh)
+        yield fresh
+    assert held == {}
+
+
+def test_windows_locks_exclude_each_other(windows, path):
+    with windows.locked(path):
+        with windows.locked_if_free(path) as is_held:
+            assert not is_held
+        assert path.exists()
+    with windows.locked_if_free(path) as is_held:
+        assert is_held
+    assert not path.exists()
 
 
 @pytest.mark.parametrize("take", [locked, locked_if_free])
