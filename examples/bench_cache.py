@@ -141,9 +141,8 @@ def race(folder: Path, count: int) -> str:
         child.stdin.write("go\n")
         child.stdin.flush()
     answers = [child.communicate()[0].strip() for child in children]
-    return (
-        f"{count} processes at once: {answers.count('built')} built, {answers.count('found')} found"
-    )
+    built, found = answers.count("built"), answers.count("found")
+    return f"{count} processes at once: {built} built, {found} found what was built"
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from edgevit.cli.options import runtime_options
@@ -26,6 +27,7 @@ from edgevit.zoo import find_model
 
 SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kmgt]?)(?:i?b)?", re.IGNORECASE)
 POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+HEADINGS = ("backend", "model", "device", "size", "age", "last use")
 SPANS_S = (("d", 86400), ("h", 3600), ("min", 60))
 
 
@@ -44,12 +46,8 @@ def list_entries(as_json: bool) -> None:
         document = {"folder": str(cache_dir()), "entries": [_row(*row) for row in rows]}
         click.echo(json.dumps(document))
         return
-    table = Table(box=None, padding=(0, 1, 0, 0))
-    for heading in ("backend", "model", "device", "size", "age", "last use"):
-        table.add_column(heading, no_wrap=True, overflow="ellipsis")
-    for entry, record, problem in rows:
-        table.add_row(*_cells(entry, record, problem))
-    Console().print(table)
+    console = Console()
+    console.print(_table([_cells(*row) for row in rows], console.width))
     total = sum(entry.size_bytes for entry, _, _ in rows)
     click.echo(f"{len(rows)} in {cache_dir()}, {_size(total)}")
 
@@ -84,7 +82,8 @@ def warm(models: tuple[str, ...], backend: str, device: str, threads: int | None
     """
     for model in models:
         before = _states()
-        with Predictor(model, backend=backend, device=device, threads=threads) as predictor:
+        status = Console(stderr=True).status(f"loading {escape(model)}")
+        with status, Predictor(model, backend=backend, device=device, threads=threads) as predictor:
             found = f"{predictor.path.stem} on {predictor.backend} {predictor.device}"
         click.echo(f"{found}: {_outcome(before, _states(), predictor.backend)}")
 
@@ -206,6 +205,19 @@ def _cells(entry: EntryFiles, record: Record | None, problem: str) -> tuple[str,
         return entry.folder.name, f"({problem})", "-", size, "-", used
     age = _span(time() - record.built_at)
     return entry.folder.name, record.name, _device(record), size, age, used
+
+
+def _table(rows: list[tuple[str, ...]], width: int) -> Table:
+    """Where the terminal is narrow, only the models' names are cut."""
+    widths = [max(map(len, column)) + 1 for column in zip(HEADINGS, *rows, strict=True)]
+    room = width - sum(widths) + widths[HEADINGS.index("model")]
+    table = Table(box=None, padding=(0, 1, 0, 0))
+    for heading in HEADINGS:
+        most = max(len(heading), room - 1) if heading == "model" else None
+        table.add_column(heading, no_wrap=True, max_width=most)
+    for row in rows:
+        table.add_row(*map(escape, row))
+    return table
 
 
 def _device(record: Record) -> str:

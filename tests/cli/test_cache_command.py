@@ -75,6 +75,16 @@ def test_list_fits_80_columns_and_names_all(tiny, monkeypatch):
     assert lines[2].startswith("1 in ")
 
 
+def test_list_cuts_nothing_but_long_names(tiny, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    model = tmp_path / f"{'long' * 25}.onnx"
+    model.write_bytes(tiny.read_bytes())
+    warm(model)
+    line = run("list").output.splitlines()[1].rstrip()
+    assert line.startswith("openvino longlong")
+    assert line.endswith("\u2026 cpu f32 0.0 MiB < 1 min < 1 min")
+
+
 def test_list_as_json_has_every_fact(tiny, folder):
     warm(tiny)
     (entry,) = entries()
