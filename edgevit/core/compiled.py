@@ -120,12 +120,15 @@ class CompiledCache:
             yield build
 
     def discard(self, compiled: CompiledModel) -> None:
-        """Remove a compiled model that its runtime refuses, so that it is built again."""
+        """Remove a compiled model that its runtime refuses, so that it is built again.
+
+        One that another process has built in its place meanwhile stays.
+        """
         try:
             key = key_of(compiled.record.facts)
             for entry in entries(self.folder):
                 if entry.key == key:
-                    remove(entry)
+                    remove(entry, only=compiled.record)
         except OSError as exc:
             logger.warning("%s cannot be removed: %s", compiled.path, exc)
 

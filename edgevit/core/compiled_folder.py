@@ -177,14 +177,18 @@ def records(folder: Path) -> list[Record]:
     return found
 
 
-def remove(entry: EntryFiles) -> None:
+def remove(entry: EntryFiles, only: Record | None = None) -> None:
     """Remove an entry, unless it is being built.
+
+    Args:
+        entry: the entry.
+        only: keep the entry if it has another record than this one by now; None: in any case.
 
     Raises:
         OSError: if the folder cannot be written.
     """
     with _unless_held(entry.lock) as is_free:
-        if is_free:
+        if is_free and only in (None, entry.check(contents=False)[0]):
             _unlink(entry, entry.sizes)
 
 

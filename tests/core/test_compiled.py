@@ -117,10 +117,20 @@ def test_discarded_model_is_built_again_for_the_callers_reason(cache):
     assert build(cache, because="the runtime refused it").why == "the runtime refused it"
 
 
+def test_discard_keeps_what_another_process_has_built_meanwhile(cache):
+    build(cache)
+    refused = cache.find(FACTS)
+    for _ in range(2):
+        cache.discard(refused)
+    build(cache, content=CONTENT[::-1])
+    cache.discard(refused)
+    assert cache.find(FACTS).content == CONTENT[::-1]
+
+
 def test_discard_in_a_folder_that_cannot_be_written_is_a_warning(cache, monkeypatch, warnings):
     build(cache)
 
-    def refuse(entry):
+    def refuse(entry, only):
         raise PermissionError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr(module, "remove", refuse)
