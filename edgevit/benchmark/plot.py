@@ -17,7 +17,7 @@ SUFFIXES = (".png", ".svg")
 
 COLORS = ("#1f6fb4", "#d1621b", "#2c8c4a", "#8a4fb0", "#a33b3b", "#4d4d4d")  # backends
 SHAPES = (CIRCLE, *CORNERS)  # precisions
-GREY, PALE, DARK = "#8a8a8a", "#e4e4e4", "#222222"
+GREY, LIGHT, PALE, DARK = "#8a8a8a", "#b8b8b8", "#e4e4e4", "#222222"
 
 LEFT, TOP, PLOT_WIDTH, PLOT_HEIGHT = 62, 58, 500, 330
 LEGEND_X, LINE = 590, 19
@@ -28,7 +28,7 @@ WIDE_RANGE = 8  # from here on the latency axis is logarithmic
 PLACES = [
     (reach * dx, reach * dy)
     for reach in (13, 22, 32, 44)
-    for dx, dy in ((0, -1), (0, 1), (-1, 0), (0.75, -0.75), (-0.75, -0.75), (0.75, 0.75))
+    for dx, dy in ((0, -1), (-0.75, -0.75), (0.75, -0.75), (0.75, 0.75), (0, 1), (-1, 0))
 ]
 
 
@@ -168,7 +168,7 @@ def _best(points: Sequence[Point]) -> Iterable[Line]:
         if not front or y < front[-1][1]:  # higher up is better
             front += [(x, front[-1][1]), (x, y)] if front else [(x, y)]
     if len(front) > 1:
-        yield Line(tuple(front), GREY, 1.5)
+        yield Line(tuple(front), LIGHT, 1.5)
 
 
 def _whiskers(
