@@ -1,10 +1,9 @@
-"""What `edgevit bench` reports against a stopwatch outside of it, in turn in one process.
+"""What `edgevit bench` reports against a stopwatch outside of it, in turn on one Predictor.
 
 python examples/bench_stopwatch.py [--model MODEL] [--runs N] [--threads N]
 """
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
 
@@ -13,22 +12,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 import edgevit
-from edgevit.benchmark import Candidate, compare
+from edgevit.benchmark import BenchmarkReport
+from edgevit.benchmark.arithmetic import MatrixProduct
+from edgevit.benchmark.measure import PAIRS, Lane
 
 PICTURE = Path(__file__).parent / "pictures" / "airliner.jpg"
-PAIRS = 5  # after each turn of bench's
 
 
-def stopwatch(
-    predictor: edgevit.Predictor, image: NDArray[np.uint8], times: list[tuple[float, float]]
-) -> Callable[[str, int, int], None]:
-    """Make a progress function that times whole predictions and bare runs, in ms."""
+def both(
+    predictor: edgevit.Predictor, image: NDArray[np.uint8], threads: int, runs: int
+) -> tuple[BenchmarkReport, NDArray[np.float64]]:
+    """What bench reports, and (whole prediction, bare run) in ms by the stopwatch.
+
+    Both measure the same session: two of the same model differ by some percent, each load anew.
+    """
+    lane = Lane(predictor, image, threads)
     batch, geometry = predictor.preprocess(image)
     feeds = predictor.feeds(batch, geometry, masks=False)
-
-    def time_some(phase: str, done: int, total: int) -> None:
-        if phase != "runs":
-            return
+    times = []
+    for _ in range(-(-runs // PAIRS)):
+        lane.turn(PAIRS)
         predictor.session.run(feeds)
         for _ in range(PAIRS):
             started = perf_counter()
@@ -36,8 +39,8 @@ def stopwatch(
             middle = perf_counter()
             predictor.session.run(feeds)
             times.append((1e3 * (middle - started), 1e3 * (perf_counter() - middle)))
-
-    return time_some
+    product = MatrixProduct(predictor.backend, predictor.device, threads)
+    return lane.report(product), np.array(times).T
 
 
 def main() -> None:
@@ -52,16 +55,10 @@ def main() -> None:
     for name in ("onnxruntime", "openvino"):
         for height, width in ((224, 224), (1080, 1920)):
             image = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
-            candidate = Candidate(arguments.model, backend=name, threads=arguments.threads)
-            times: list[tuple[float, float]] = []
             with edgevit.Predictor(
                 arguments.model, backend=name, threads=arguments.threads
             ) as predictor:
-                watch = stopwatch(predictor, image, times)
-                comparison = compare(
-                    [candidate], image, runs=arguments.runs, starts=0, progress=watch
-                )
-            (report,), (total, runtime) = comparison.reports, np.array(times).T
+                report, (total, runtime) = both(predictor, image, arguments.threads, arguments.runs)
             for what, reported, outside in (
                 ("total", report.stages_ms["total"].p50, np.median(total)),
                 ("runtime", report.stages_ms["runtime"].p50, np.median(runtime)),
