@@ -96,22 +96,21 @@ def read_precision(path: Path) -> str | None:
     elements: dict[str, int] = {}
     with _mapped(path) as buffer:
         try:
-            for kind, count in _weights(buffer):
-                elements[kind] = elements.get(kind, 0) + count
+            for data_type, count in _weights(buffer):
+                if kind := PRECISIONS.get(data_type):
+                    elements[kind] = elements.get(kind, 0) + count
         except (ValueError, IndexError) as exc:
             raise _not_whole(path, exc) from exc
     return max(elements, key=elements.__getitem__, default=None)
 
 
-def _weights(buffer: Buffer) -> Iterator[tuple[str, int]]:
-    """Yield precision and number of elements of each weight of the graph."""
-    for field, start, end in _fields(buffer):
-        if field == _GRAPH:
-            for inner, begin, stop in _fields(buffer, start, end):
-                if inner == _INITIALIZER:
-                    data_type, count = _tensor(buffer, begin, stop)
-                    if data_type in PRECISIONS:
-                        yield PRECISIONS[data_type], count
+def _weights(buffer: Buffer) -> Iterator[tuple[int, int]]:
+    """Yield data type and number of elements of each tensor that the graph is given."""
+    graphs = [(start, end) for field, start, end in _fields(buffer) if field == _GRAPH]
+    for graph in graphs:
+        for field, start, end in _fields(buffer, *graph):
+            if field == _INITIALIZER:
+                yield _tensor(buffer, start, end)
 
 
 def _tensor(buffer: Buffer, begin: int, stop: int) -> tuple[int, int]:

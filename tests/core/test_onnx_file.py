@@ -65,6 +65,10 @@ def test_the_precision_is_that_of_most_weights(tensors, precision, tmp_path):
     assert read_precision(path) == precision
 
 
+def test_nodes_and_values_are_passed_over():
+    assert read_precision(TINY) == "fp32"
+
+
 def test_the_precision_of_a_broken_graph_is_an_error(tmp_path):
     path = tmp_path / "model.onnx"
     path.write_bytes(bytes([0x3A, 2, 0x2A, 50]))  # a graph whose weight is longer than itself
