@@ -18,6 +18,16 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # protobuf wire types
 
 MULTIPLY_ADDS_KEY = "edgevit.multiply_adds"
 
+_GRAPH = 7  # field of ModelProto
+_INITIALIZER = 5  # field of GraphProto: repeated TensorProto
+_DIMS, _DATA_TYPE = 1, 2  # fields of TensorProto
+
+# TensorProto.DataType of weights -> its usual short name; shapes, indices and texts have others.
+PRECISIONS = {
+    **{1: "fp32", 10: "fp16", 11: "fp64", 16: "bf16", 2: "int8", 3: "int8"},
+    **{17: "fp8", 18: "fp8", 19: "fp8", 20: "fp8", 21: "int4", 22: "int4", 23: "fp4"},
+}
+
 Buffer = bytes | mmap.mmap
 
 
@@ -42,9 +52,7 @@ def read_metadata(path: Path) -> dict[str, str]:
                 if field == _METADATA_PROPS
             )
         except (ValueError, IndexError) as exc:
-            raise ModelError(
-                f"{str(path)!r} is not a whole ONNX file ({exc}); export or copy it again"
-            ) from exc
+            raise _not_whole(path, exc) from exc
 
 
 def read_multiply_adds(path: Path) -> int | None:
@@ -71,6 +79,53 @@ def read_multiply_adds(path: Path) -> int | None:
     return int(text)
 
 
+def read_precision(path: Path) -> str | None:
+    """Read in what precision a model's weights are stored.
+
+    Args:
+        path: the ONNX file.
+
+    Returns:
+        `fp32`, `fp16`, `int8` or another of `PRECISIONS`, of signed and unsigned alike: what most
+        of the weights are; None where the file holds no weights.
+
+    Raises:
+        ModelNotFoundError: if there is no such file.
+        ModelError: if the file is not a whole protobuf message.
+    """
+    elements: dict[str, int] = {}
+    with _mapped(path) as buffer:
+        try:
+            for data_type, count in _weights(buffer):
+                if kind := PRECISIONS.get(data_type):
+                    elements[kind] = elements.get(kind, 0) + count
+        except (ValueError, IndexError) as exc:
+            raise _not_whole(path, exc) from exc
+    return max(elements, key=elements.__getitem__, default=None)
+
+
+def _weights(buffer: Buffer) -> Iterator[tuple[int, int]]:
+    """Yield data type and number of elements of each tensor that the graph is given."""
+    graphs = [(start, end) for field, start, end in _fields(buffer) if field == _GRAPH]
+    for graph in graphs:
+        for field, start, end in _fields(buffer, *graph):
+            if field == _INITIALIZER:
+                yield _tensor(buffer, start, end)
+
+
+def _tensor(buffer: Buffer, begin: int, stop: int) -> tuple[int, int]:
+    """Read a TensorProto's data type and number of elements; dims may be packed or not."""
+    data_type, count = 0, 1
+    for field, start, end in _fields(buffer, begin, stop):
+        if field == _DATA_TYPE:
+            data_type = _varint(buffer, start)[0]
+        elif field == _DIMS:
+            while start < end:
+                length, start = _varint(buffer, start)
+                count *= length
+    return data_type, count
+
+
 def _mapped(path: Path) -> mmap.mmap:
     try:
         with path.open("rb") as file:
@@ -81,9 +136,15 @@ def _mapped(path: Path) -> mmap.mmap:
         raise ModelError(f"the model file {str(path)!r} cannot be read: {exc}") from exc
 
 
-def _fields(buffer: Buffer) -> Iterator[tuple[int, int, int]]:
-    """Yield (field number, start, end) of every field's payload."""
-    position, size = 0, len(buffer)
+def _not_whole(path: Path, reason: Exception) -> ModelError:
+    return ModelError(f"{str(path)!r} is not a whole ONNX file ({reason}); export or copy it again")
+
+
+def _fields(
+    buffer: Buffer, position: int = 0, size: int | None = None
+) -> Iterator[tuple[int, int, int]]:
+    """Yield (field number, start, end) of every field's payload, of the message in a range."""
+    size = len(buffer) if size is None else size
     while position < size:
         key, position = _varint(buffer, position)
         start, end = _payload(buffer, position, key & 7)
