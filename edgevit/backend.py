@@ -1,8 +1,10 @@
-"""What a backend plugin builds on: the two Protocols and the checks that plugins share."""
+"""What a backend plugin builds on: the Protocols and the checks that plugins share."""
 
 from edgevit.core.backend import (
     AnyArray,
+    AsyncSession,
     Backend,
+    RunHandle,
     Session,
     TensorInfo,
     check_feeds,
@@ -15,7 +17,9 @@ from edgevit.core.cpu import usable_cores
 
 __all__ = [
     "AnyArray",
+    "AsyncSession",
     "Backend",
+    "RunHandle",
     "Session",
     "TensorInfo",
     "cache_dir",
