@@ -9,6 +9,7 @@ from edgevit.core.backend import (
     TensorInfo,
     check_feeds,
     check_options,
+    count_option,
     threads_option,
     unknown_device,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "cache_dir",
     "check_feeds",
     "check_options",
+    "count_option",
     "threads_option",
     "unknown_device",
     "usable_cores",
