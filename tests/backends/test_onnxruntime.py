@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edgevit.errors import DeviceError, InputError, LoadError
-from edgevit.testing import CHECKS, MODELS_FOLDER
+from edgevit.testing import CHECKS, MODELS_FOLDER, BackendWithOptions
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
 plugin = pytest.importorskip("edgevit_onnxruntime", reason="the plugin is not installed")
@@ -51,6 +51,11 @@ def cuda_build(monkeypatch):
 @pytest.mark.parametrize("rule", CHECKS)
 def test_backend_keeps_the_rule(rule, backend):
     CHECKS[rule](backend, "cpu")
+
+
+@pytest.mark.parametrize("rule", CHECKS)
+def test_bound_sessions_keep_the_rule(rule, backend):
+    CHECKS[rule](BackendWithOptions(backend, {"io_binding": True}), "cpu")
 
 
 def test_processor_is_always_a_device(backend):
