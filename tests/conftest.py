@@ -12,8 +12,9 @@ SHARED = Path(__file__).parents[2] / "shared"
 settings.register_profile("edgevit", deadline=None)  # machines are shared: no test asserts a time
 settings.load_profile("edgevit")
 
-# What the tests import or were made with; some of it needs PyTorch or onnx.
+# What the tests import or were made with; some of it needs PyTorch, onnx or a runtime.
 collect_ignore_glob = [
+    "backends/fake_cuda.py",
     "data/*",
     "models/golden.py",
     "models/detections.py",

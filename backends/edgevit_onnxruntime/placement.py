@@ -26,7 +26,7 @@ def report_placement(session: onnxruntime.InferenceSession, provider: str, devic
         device: its name, for the messages.
 
     Raises:
-        LoadError: if no node runs on the device.
+        LoadError: if all nodes run on the processor.
     """
     if not hasattr(session, "get_provider_graph_assignment_info"):
         logger.warning(
@@ -36,32 +36,31 @@ def report_placement(session: onnxruntime.InferenceSession, provider: str, devic
             device,
         )
         return
-    placed: dict[str, Counter[str]] = {}
-    for part in session.get_provider_graph_assignment_info():
-        kinds: list[Any] = part.get_nodes()
-        placed.setdefault(part.ep_name, Counter()).update(node.op_type for node in kinds)
+    placed = _placed(session)
     total = sum(count.total() for count in placed.values())
-    if total and not placed.get(provider):
+    if set(placed) == {CPU}:
         raise LoadError(
             f"ONNX Runtime gives none of the model's {total} nodes to {provider} for device "
-            f"{device!r}: {_listed(sum(placed.values(), Counter()))} run elsewhere; "
-            "pass another device"
+            f"{device!r} and all to the processor; pass device='cpu', or export without the "
+            f"operators that {provider} lacks: {_listed(placed[CPU])}"
         )
-    for other, kinds_elsewhere in placed.items():
-        if other != provider:
-            level = logging.WARNING if other == CPU else logging.INFO
-            count = kinds_elsewhere.total()
-            logger.log(
-                level,
-                "%d of %d nodes run on %s, not on %s: %s",
-                count,
-                total,
-                other,
-                device,
-                _listed(kinds_elsewhere),
-            )
     if set(placed) == {provider}:
         logger.info("all %d nodes run on %s", total, device)
+    for other in placed.keys() - {provider}:
+        is_slow = other == CPU or provider not in placed
+        count, kinds = placed[other].total(), _listed(placed[other])
+        text = "%d of %d nodes run on %s, not on %s: %s"
+        level = logging.WARNING if is_slow else logging.INFO
+        logger.log(level, text, count, total, other, device, kinds)
+
+
+def _placed(session: onnxruntime.InferenceSession) -> dict[str, Counter[str]]:
+    """Count the nodes of each type on each execution provider."""
+    placed: dict[str, Counter[str]] = {}
+    for part in session.get_provider_graph_assignment_info():
+        nodes: list[Any] = part.get_nodes()
+        placed.setdefault(part.ep_name, Counter()).update(node.op_type for node in nodes)
+    return placed
 
 
 def _listed(kinds: Counter[str]) -> str:
