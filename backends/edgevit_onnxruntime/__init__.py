@@ -190,7 +190,7 @@ def _providers(
 def _engine_options(model: Path) -> dict[str, str]:
     try:
         return nvidia.engine_options(model)
-    except OSError as exc:
+    except (OSError, ValueError) as exc:
         raise _load_error(model, exc) from exc
 
 

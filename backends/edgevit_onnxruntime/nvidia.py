@@ -13,7 +13,7 @@ from pathlib import Path
 
 import onnxruntime
 
-from edgevit.backend import cache_dir
+from edgevit.backend import cache_dir, file_digests
 
 KEY_LENGTH = 32
 
@@ -51,10 +51,17 @@ def engine_options(model: Path) -> dict[str, str]:
     Args:
         model: the ONNX file.
 
+    Returns:
+        The options; none where the model names its weights in a way that is not understood.
+
     Raises:
         OSError: if it cannot be read.
+        ValueError: if it is empty.
     """
-    facts = (_digest(model), onnxruntime.__version__, _tensorrt_version())
+    files = file_digests(model)
+    if files is None:
+        return {}
+    facts = (files, onnxruntime.__version__, _tensorrt_version())
     key = hashlib.sha256(repr(facts).encode()).hexdigest()[:KEY_LENGTH]
     folder = str(cache_dir() / "onnxruntime" / "tensorrt" / key)
     return {
@@ -63,14 +70,6 @@ def engine_options(model: Path) -> dict[str, str]:
         "trt_timing_cache_enable": "1",
         "trt_timing_cache_path": folder,
     }
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        digest = hashlib.sha256()
-        while piece := file.read(1 << 20):
-            digest.update(piece)
-    return digest.hexdigest()
 
 
 def _tensorrt_version() -> str:
