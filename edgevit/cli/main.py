@@ -15,8 +15,8 @@ from edgevit.core.errors import EdgeVitError
 # Command -> module of edgevit.cli that defines it under the same name; the group's help needs no
 # import of any of them.
 COMMANDS = {
-    "cache": "List, explain, make and remove compiled models.",
     "bench": "Compare models, backends and threads: stages, overhead, throughput, memory.",
+    "cache": "List, explain, make and remove compiled models.",
     "classify": "Name what pictures show.",
     "detect": "Find objects in pictures.",
     "doctor": "Show what this machine has; with a MODEL, prove that it computes right here.",
