@@ -34,11 +34,11 @@ def read_metadata(path: Path) -> dict[str, str]:
         ModelNotFoundError: if there is no such file.
         ModelError: if the file is not a whole protobuf message.
     """
-    with _mapped(path) as buffer:
+    with mapped(path) as buffer:
         try:
             return dict(
                 _entry(buffer[start:end])
-                for field, start, end in _fields(buffer)
+                for field, start, end in fields(buffer)
                 if field == _METADATA_PROPS
             )
         except (ValueError, IndexError) as exc:
@@ -71,7 +71,13 @@ def read_multiply_adds(path: Path) -> int | None:
     return int(text)
 
 
-def _mapped(path: Path) -> mmap.mmap:
+def mapped(path: Path) -> mmap.mmap:
+    """Map a model file into memory; a context manager.
+
+    Raises:
+        ModelNotFoundError: if there is no such file.
+        ModelError: if it cannot be read.
+    """
     try:
         with path.open("rb") as file:
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -81,11 +87,15 @@ def _mapped(path: Path) -> mmap.mmap:
         raise ModelError(f"the model file {str(path)!r} cannot be read: {exc}") from exc
 
 
-def _fields(buffer: Buffer) -> Iterator[tuple[int, int, int]]:
-    """Yield (field number, start, end) of every field's payload."""
+def fields(buffer: Buffer) -> Iterator[tuple[int, int, int]]:
+    """Yield (field number, start, end) of every field's payload.
+
+    Raises:
+        ValueError, IndexError: if the buffer is not a whole message.
+    """
     position, size = 0, len(buffer)
     while position < size:
-        key, position = _varint(buffer, position)
+        key, position = varint(buffer, position)
         start, end = _payload(buffer, position, key & 7)
         if end > size:
             raise ValueError(f"field {key >> 3} ends at byte {end} of {size}")
@@ -95,16 +105,17 @@ def _fields(buffer: Buffer) -> Iterator[tuple[int, int, int]]:
 
 def _payload(buffer: Buffer, position: int, wire_type: int) -> tuple[int, int]:
     if wire_type == _VARINT:
-        return position, _varint(buffer, position)[1]
+        return position, varint(buffer, position)[1]
     if wire_type == _BYTES:
-        length, start = _varint(buffer, position)
+        length, start = varint(buffer, position)
         return start, start + length
     if wire_type in (_FIXED64, _FIXED32):
         return position, position + (8 if wire_type == _FIXED64 else 4)
     raise ValueError(f"wire type {wire_type} at byte {position}")
 
 
-def _varint(buffer: Buffer, position: int) -> tuple[int, int]:
+def varint(buffer: Buffer, position: int) -> tuple[int, int]:
+    """Read a number of variable length, and where it ends."""
     value = 0
     for shift in range(0, 70, 7):
         byte = buffer[position]
@@ -116,5 +127,5 @@ def _varint(buffer: Buffer, position: int) -> tuple[int, int]:
 
 
 def _entry(buffer: bytes) -> tuple[str, str]:
-    parts = {field: buffer[start:end] for field, start, end in _fields(buffer)}
+    parts = {field: buffer[start:end] for field, start, end in fields(buffer)}
     return parts.get(_KEY, b"").decode(), parts.get(_VALUE, b"").decode()
