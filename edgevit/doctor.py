@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import os
 import platform
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from edgevit import __version__
 from edgevit.core.backend import AnyArray
-from edgevit.core.cpu import allowed_cpus, usable_cores
+from edgevit.core.cpu import allowed_cpus, cpu_features, cpu_name, usable_cores
 from edgevit.core.errors import BackendError, EdgeVitError, SpecError
 from edgevit.core.registry import backend_names, get_backend
 from edgevit.core.spec import Samples, TestVector
@@ -31,12 +29,6 @@ PACKAGES = (
     "tensorrt",
     "torch",
     "onnx",
-)
-
-# Of /proc/cpuinfo, those that decide how fast a network runs.
-CPU_FEATURES = (
-    *("avx2", "fma", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8"),
-    *("asimd", "asimddp", "asimdhp", "i8mm", "bf16", "sve"),
 )
 
 BATCH_TOLERANCE = 4 / 255 / 0.2  # two grey levels for each of two resampling passes, normalised
@@ -105,14 +97,13 @@ class SelfTest:
 
 def diagnose() -> Diagnosis:
     """Look at versions, backends, devices and the processor."""
-    cpu, features = _processor()
     return Diagnosis(
         edgevit=__version__,
         python=platform.python_version(),
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         packages={name: found for name in PACKAGES if (found := _version_of(name))},
-        cpu=cpu,
-        cpu_features=features,
+        cpu=cpu_name(),
+        cpu_features=cpu_features(),
         cpus=len(allowed_cpus()),
         threads=usable_cores(),
         backends=tuple(_state_of(name) for name in backend_names()),
@@ -196,24 +187,3 @@ def _version_of(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
-
-
-def _processor() -> tuple[str, tuple[str, ...]]:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:  # not Linux
-        return platform.processor() or sys.platform, ()
-    fields = {
-        key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)
-    }
-    name = fields.get("model name") or _board() or platform.machine()
-    present = set((fields.get("flags") or fields.get("Features") or "").split())
-    return name, tuple(feature for feature in CPU_FEATURES if feature in present)
-
-
-def _board() -> str:
-    """Arm kernels name the board, not the processor."""
-    try:
-        return Path("/proc/device-tree/model").read_text().strip("\0\n")
-    except OSError:  # no device tree
-        return ""

@@ -1,12 +1,20 @@
-"""How many processor cores this process may really use."""
+"""Which processor this is, and how many of its cores this process may really use."""
 
 from __future__ import annotations
 
 import math
 import os
+import platform
 from pathlib import Path
 
-SYSTEM = Path("/sys")
+ROOT = Path("/")
+SYSTEM = ROOT / "sys"
+
+# Of /proc/cpuinfo, those that decide how fast a network runs.
+CPU_FEATURES = (
+    *("avx2", "fma", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8"),
+    *("asimd", "asimddp", "asimdhp", "i8mm", "bf16", "sve"),
+)
 
 
 def usable_cores(system: Path = SYSTEM) -> int:
@@ -47,3 +55,40 @@ def _quota(system: Path) -> int:
     except (OSError, ValueError):  # no cgroup v2
         return os.cpu_count() or 1
     return (os.cpu_count() or 1) if quota == "max" else math.ceil(int(quota) / int(period))
+
+
+def cpu_name(root: Path = ROOT) -> str:
+    """Name the processor, or the board where the kernel names that, or else the architecture.
+
+    Args:
+        root: where proc is.
+    """
+    return _cpuinfo(root).get("model name") or _board(root) or platform.machine()
+
+
+def cpu_features(root: Path = ROOT) -> tuple[str, ...]:
+    """List the instruction sets that matter for inference; none where the system does not tell.
+
+    Args:
+        root: where proc is.
+    """
+    fields = _cpuinfo(root)
+    present = set((fields.get("flags") or fields.get("Features") or "").split())
+    return tuple(feature for feature in CPU_FEATURES if feature in present)
+
+
+def _cpuinfo(root: Path) -> dict[str, str]:
+    try:
+        lines = (root / "proc/cpuinfo").read_text().splitlines()
+    except OSError:  # not Linux
+        return {"model name": platform.processor()}
+    pairs = (line.partition(":") for line in lines)
+    return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def _board(root: Path) -> str:
+    """Arm kernels name the board, not the processor."""
+    try:
+        return (root / "proc/device-tree/model").read_text().strip("\0\n")
+    except OSError:  # no device tree
+        return ""

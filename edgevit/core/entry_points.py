@@ -27,10 +27,41 @@ def registered(group: str, paths: Iterable[str] | None = None) -> dict[str, str]
         path counts, as in an import.
     """
     found: dict[str, str] = {}
-    for text in _entry_point_files(sys.path if paths is None else paths):
+    for _, text in _entry_point_files(sys.path if paths is None else paths):
         if f"[{group}]" in text:
             for name, value in _section(text, group).items():
                 found.setdefault(name, value)
+    return found
+
+
+def registering(group: str, paths: Iterable[str] | None = None) -> set[str]:
+    """Name the distributions that have plugins of a group.
+
+    Args:
+        group: the entry-point group.
+        paths: see `registered`.
+
+    Returns:
+        Names as `installed` gives them.
+    """
+    files = _entry_point_files(sys.path if paths is None else paths)
+    return {project for project, text in files if f"[{group}]" in text}
+
+
+def installed(paths: Iterable[str] | None = None) -> dict[str, str]:
+    """List the installed distributions.
+
+    Args:
+        paths: see `registered`.
+
+    Returns:
+        Version by name, in lower case with hyphens for dots and underscores.
+    """
+    found: dict[str, str] = {}
+    for folder in sys.path if paths is None else paths:
+        for information in _distributions(folder or "."):
+            version = information.rpartition(".")[0].partition("-")[2].partition("-")[0]
+            found.setdefault(_project(information), version)
     return found
 
 
@@ -51,17 +82,23 @@ def load(value: str) -> object:
     return loaded
 
 
-def _entry_point_files(paths: Iterable[str]) -> Iterator[str]:
-    """Texts of `entry_points.txt`, one for each distribution."""
+def _entry_point_files(paths: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Name and text of `entry_points.txt` of each distribution that has one."""
     seen: set[str] = set()
     for folder in paths:
         for information in _distributions(folder or "."):
-            project = information.partition("-")[0].lower().replace(".", "_")
+            project = _project(information)
             if project not in seen:
                 seen.add(project)
                 text = _read(Path(folder or ".", information, "entry_points.txt"))
                 if text is not None:
-                    yield text
+                    yield project, text
+
+
+def _project(information: str) -> str:
+    """Spell a distribution's name as the packaging standard compares names."""
+    name = information.rpartition(".")[0].partition("-")[0]
+    return name.lower().replace(".", "-").replace("_", "-")
 
 
 def _distributions(folder: str) -> list[str]:

@@ -1,8 +1,8 @@
-from importlib.metadata import entry_points
+from importlib.metadata import entry_points, version
 
 import pytest
 
-from edgevit.core.entry_points import load, registered
+from edgevit.core.entry_points import installed, load, registered, registering
 
 
 def distribution(folder, name, text):
@@ -51,3 +51,16 @@ def test_an_entry_point_is_imported_with_its_attributes():
 def test_what_is_not_there_is_an_error(value, error):
     with pytest.raises(error):
         load(value)
+
+
+def test_installed_versions_are_the_standard_librarys():
+    known = installed()
+    assert all(known[name] == version(name) for name in ("numpy", "pyyaml", "pytest-cov"))
+
+
+def test_distributions_are_known_by_their_standard_names(tmp_path):
+    distribution(tmp_path, "My_Run.Time", "[g]\nx = pkg:make\n")
+    distribution(tmp_path, "other", "[h]\nx = pkg:make\n")
+    (tmp_path / "old-2.5-py3.11.egg-info").mkdir()
+    assert registering("g", [str(tmp_path)]) == {"my-run-time"}
+    assert installed([str(tmp_path)]) == {"my-run-time": "1.0", "old": "2.5", "other": "1.0"}
