@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgevit.core.errors import InputError
-from edgevit.core.onnx_graph import Graph, read_graph
+from edgevit.core.onnx_graph import read_graph
 
 HALF = 10  # ONNX's number of float16
 QUANTISING = frozenset(("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"))
@@ -59,7 +59,8 @@ def precision_of(path: Path) -> str:
     if any(node.operator in QUANTISING for node in graph.nodes):
         return "int8"
     halves = {name for name, kind in graph.constants.items() if kind == HALF}
-    if _are_computed_with(halves, graph):
+    operators = {node.operator for node in graph.nodes if not halves.isdisjoint(node.inputs)}
+    if operators - {"Cast"}:
         return "fp16"
     return "fp16-weights" if halves else "fp32"
 
@@ -74,7 +75,3 @@ def coarser(precisions: Iterable[str], *, is_one_file: bool) -> str:
     """
     coarsest = max(precisions, key=PRECISIONS.index)
     return "fp32" if is_one_file and coarsest == "fp16-weights" else coarsest
-
-
-def _are_computed_with(halves: set[str], graph: Graph) -> bool:
-    return any(node.operator != "Cast" and not halves.isdisjoint(node.inputs) for node in graph.nodes)

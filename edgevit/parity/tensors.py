@@ -180,7 +180,10 @@ def _by_overlap(reference: Outputs, other: Outputs) -> Pairs:
     """Candidates of one class that overlap, best overlap first; without score: empty places."""
     filled = [np.flatnonzero(outputs["scores"][0] > 0) for outputs in (reference, other)]
     boxes, ids = (
-        [outputs[name][0][places] for outputs, places in zip((reference, other), filled, strict=True)]
+        [
+            outputs[name][0][places]
+            for outputs, places in zip((reference, other), filled, strict=True)
+        ]
         for name in ("boxes", "class_ids")
     )
     first, second, _ = matched_boxes(boxes[0], ids[0], boxes[1], ids[1], MATCH_IOU)
