@@ -49,8 +49,9 @@ def _defaults(name: str) -> str:
 @click.option(
     "--tolerance",
     type=click.FloatRange(min=0),
-    help="Largest error of an output, in standard deviations of the reference's; give it for "
-    "devices that round float32 files to fewer bits." + _defaults("tolerance"),
+    help="Root mean square error of an output that is allowed, in standard deviations of the "
+    "reference's; give it for devices that round float32 files to fewer bits."
+    + _defaults("tolerance"),
 )
 @click.option(
     "--min-agreement",

@@ -48,14 +48,12 @@ class Graph:
         inputs: names of the graph's inputs.
         outputs: names of the graph's outputs.
         constants: ONNX's number of the data type of each constant, by name.
-        is_whole: whether all constants are in the file itself.
     """
 
     nodes: tuple[Node, ...]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     constants: Mapping[str, int]
-    is_whole: bool
 
 
 def read_graph(path: Path) -> Graph:
@@ -86,7 +84,7 @@ def write_with_outputs(path: Path, names: Iterable[str], target: Path) -> None:
     try:
         graph, others = _graph_bytes(path)
         parts = _parts(graph)
-        if any(_is_external(tensor) for tensor in parts.get(CONSTANT, [])):
+        if any(EXTERNAL in _parts(tensor) for tensor in parts.get(CONSTANT, [])):
             raise ModelError(f"{str(path)!r} keeps weights in other files; save it as one file")
         # Typed where the file knows the type; runtimes infer the others.
         typed = {_text(_parts(value), VALUE_NAME): value for value in parts.get(TYPED, [])}
@@ -118,7 +116,6 @@ def _graph(content: bytes) -> Graph:
         tuple(_text(_parts(value), VALUE_NAME) for value in parts.get(INPUT, [])),
         tuple(_text(_parts(value), VALUE_NAME) for value in parts.get(OUTPUT, [])),
         {_text(tensor, TENSOR_NAME): _data_type(tensor) for tensor in constants},
-        not any(EXTERNAL in tensor for tensor in constants),
     )
 
 
@@ -144,10 +141,6 @@ def _captured(node: Mapping[int, list[bytes]]) -> Iterator[str]:
             own.update(name for node in inner.nodes for name in node.outputs)
             read = (*inner.outputs, *(name for node in inner.nodes for name in node.inputs))
             yield from (name for name in read if name not in own)
-
-
-def _is_external(tensor: bytes) -> bool:
-    return EXTERNAL in _parts(tensor)
 
 
 def _data_type(tensor: Mapping[int, list[bytes]]) -> int:

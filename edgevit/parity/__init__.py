@@ -129,7 +129,7 @@ def _bisected(
         pair.reference,
         pair.side,
         feeds,
-        tolerance=report.limits.tolerance,
+        limits=report.limits,
         threads=threads,
         progress=progress,
     )

@@ -18,12 +18,12 @@ from pathlib import Path
 from edgevit.core.backend import AnyArray, Session, check_feeds
 from edgevit.core.errors import EdgeVitError, InputError
 from edgevit.core.onnx_graph import Graph, Node, read_graph, write_with_outputs
-from edgevit.core.pictures import spread
 from edgevit.core.registry import get_backend
+from edgevit.parity.limits import Limits
 from edgevit.parity.pair import Progress
 from edgevit.parity.report import Divergence
 from edgevit.parity.sides import Side
-from edgevit.parity.tensors import relative_error
+from edgevit.parity.tensors import holds_ids, relative_error
 
 AT_ONCE = (16, 1)  # tensors shown together; then, where the difference has gone, one by one
 ROUNDS = 200  # more than any graph that has been met needs
@@ -43,7 +43,7 @@ class Lineage:
 
     @classmethod
     def of(cls, graph: Graph, common: Iterable[str]) -> Lineage:
-        """Follow the tensors that depend on a graph's inputs; the others are constants.
+        """Follow the tensors that depend on a graph's inputs, and its outputs if they do not.
 
         Args:
             graph: the reference's.
@@ -55,7 +55,7 @@ class Lineage:
         nearest: dict[str, frozenset[str]] = {name: frozenset() for name in graph.inputs}
         for node in graph.nodes:
             live = [nearest[name] for name in node.inputs if name in nearest]
-            if not live:
+            if not live and not set(graph.outputs).intersection(node.outputs):
                 continue
             origin = frozenset[str]().union(*live)
             for name in node.outputs:
@@ -76,6 +76,19 @@ class Lineage:
         return found
 
 
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A tensor's relative error, and what it may be."""
+
+    error: float
+    limit: float
+
+    @property
+    def is_bad(self) -> bool:
+        """Whether it is more."""
+        return self.error > self.limit
+
+
 class Probe:
     """Runs copies of two files that show inner tensors, and compares these."""
 
@@ -84,15 +97,17 @@ class Probe:
         sides: tuple[Side, Side],
         graphs: tuple[Graph, Graph],
         feeds: Mapping[str, AnyArray],
+        limits: Limits,
         options: Mapping[str, object],
     ) -> None:
         """Keep what every run needs."""
         self._sides = sides
         self._graphs = graphs
         self._feeds = feeds
+        self._limits = limits
         self._options = options
 
-    def errors(self, names: Sequence[str]) -> dict[str, float]:
+    def measure(self, names: Sequence[str]) -> dict[str, Measured]:
         """Relative errors of these tensors and of the graph's own outputs.
 
         Raises:
@@ -102,7 +117,12 @@ class Probe:
             self._outputs(side, graph, names)
             for side, graph in zip(self._sides, self._graphs, strict=True)
         )
-        return {name: relative_error(first[name], second[name]) for name in first}
+        return {name: self._measured(first[name], second[name]) for name in first}
+
+    def _measured(self, reference: AnyArray, other: AnyArray) -> Measured:
+        limits = self._limits
+        limit = 1 - limits.min_agreement if holds_ids(reference) else limits.tolerance
+        return Measured(relative_error(reference, other), limit)
 
     def _outputs(self, side: Side, graph: Graph, names: Sequence[str]) -> dict[str, AnyArray]:
         added = [name for name in names if name not in graph.outputs]
@@ -119,48 +139,47 @@ class Probe:
 class Search:
     """Goes from a bad output up to the first node that makes something bad of something good."""
 
-    def __init__(
-        self, probe: Probe, lineage: Lineage, tolerance: float, at_once: int, progress: Progress
-    ) -> None:
+    def __init__(self, probe: Probe, lineage: Lineage, at_once: int, progress: Progress) -> None:
         """Begin with nothing measured."""
-        self.errors: dict[str, float] = {}
+        self.measured: dict[str, Measured] = {}
+        self.healing: Sequence[str] = ()
         self._probe = probe
         self._lineage = lineage
-        self._tolerance = tolerance
         self._at_once = at_once
         self._progress = progress
         self._settled: set[str] = set()
 
-    def run(self, output: str, error: float) -> str | None:
-        """Search from a graph output with this error.
+    def run(self, output: str, measured: Measured) -> str | None:
+        """Search from a bad graph output.
 
         Returns:
-            The tensor that the node makes; None where the output is good as soon as inner tensors
-            are shown.
+            The tensor that the node makes; None where the output is good as soon as the tensors in
+            `healing` are shown.
         """
         bad = output
-        self.errors[output] = error
+        self.measured[output] = measured
         for number in range(1, ROUNDS):
             chosen = self._next(bad)
             if not chosen:
                 return bad
-            found = self._probe.errors(chosen)
-            if not found[output] > self._tolerance:
+            found = self._probe.measure(chosen)
+            if not found[output].is_bad:
+                self.healing = chosen
                 return None
-            self.errors |= {name: found[name] for name in (*chosen, output)}
-            bad = next((name for name in chosen if found[name] > self._tolerance), bad)
+            self.measured |= {name: found[name] for name in (*chosen, output)}
+            bad = next((name for name in chosen if found[name].is_bad), bad)
             for name in chosen:
-                if found[name] <= self._tolerance:
+                if not found[name].is_bad:
                     self._settled |= self._lineage.ancestors(name)
             self._progress("bisecting", number, number + 1)
         return None
 
     def _next(self, bad: str) -> list[str]:
         """Some of what `bad` is computed from; at last, what its own node reads."""
-        unknown = self._lineage.ancestors(bad) - self.errors.keys()
+        unknown = self._lineage.ancestors(bad) - self.measured.keys()
         open_ones = self._in_order(unknown - self._settled)
-        parents = self._in_order(self._lineage.parents[bad] - self.errors.keys())
-        return spread(open_ones, self._at_once) or parents[: self._at_once]
+        parents = self._in_order(self._lineage.parents[bad] - self.measured.keys())
+        return _inner(open_ones, self._at_once) or parents[: self._at_once]
 
     def _in_order(self, names: Iterable[str]) -> list[str]:
         wanted = set(names)
@@ -172,7 +191,7 @@ def first_divergence(
     side: Side,
     feeds: Mapping[str, AnyArray],
     *,
-    tolerance: float,
+    limits: Limits,
     threads: int | None,
     progress: Progress,
 ) -> Divergence | str:
@@ -182,7 +201,7 @@ def first_divergence(
         reference: what is right.
         side: what differs.
         feeds: inputs that show it, by name.
-        tolerance: relative error from which on a tensor is bad.
+        limits: from which error on a tensor is bad; of ids, the tolerance is `1 - min_agreement`.
         threads: threads of one run; None for each backend's default.
         progress: see `compare`.
 
@@ -192,43 +211,53 @@ def first_divergence(
     options = {} if threads is None else {"threads": threads}
     try:
         graphs = read_graph(Path(reference.path)), read_graph(Path(side.path))
-        probe = Probe((reference, side), graphs, feeds, options)
-        return _searched(probe, graphs, tolerance, progress)
+        probe = Probe((reference, side), graphs, feeds, limits, options)
+        return _searched(probe, graphs, progress)
     except InputError:  # of the caller's making
         raise
     except (EdgeVitError, OSError) as exc:  # OSError: no room for the copy
         return f"the graph could not be cut open to find the node that diverges: {exc}"
 
 
-def _searched(
-    probe: Probe, graphs: tuple[Graph, Graph], tolerance: float, progress: Progress
-) -> Divergence | str:
+def _searched(probe: Probe, graphs: tuple[Graph, Graph], progress: Progress) -> Divergence | str:
     common = [name for node in graphs[1].nodes for name in node.outputs]
     lineage = Lineage.of(graphs[0], common)
-    bad = [pair for pair in probe.errors(()).items() if pair[1] > tolerance]
+    bad = [pair for pair in probe.measure(()).items() if pair[1].is_bad]
     if not bad:
         return "no node to name: on the worst picture, every output is within the tolerance"
     for at_once in AT_ONCE:
-        search = Search(probe, lineage, tolerance, at_once, progress)
+        search = Search(probe, lineage, at_once, progress)
         found = search.run(*bad[0])
         if found is not None:
-            return _divergence(found, lineage, search.errors)
+            return _divergence(found, lineage, search.measured)
+    return _fused(search.healing, lineage)
+
+
+def _fused(healing: Sequence[str], lineage: Lineage) -> str:
+    if not healing:
+        return f"no node was found in {ROUNDS} steps"
+    node = lineage.nodes[healing[0]]
     return (
-        "no node by itself diverges: the difference goes where a tensor inside the graph is shown, "
-        "so that a runtime's fusing of nodes, or their order, makes it"
+        f"no node by itself diverges: the difference goes when {healing[0]!r}, made by "
+        f"{node.operator} {node.name!r}, is shown, so that fusing around it makes the difference"
     )
 
 
-def _divergence(found: str, lineage: Lineage, errors: Mapping[str, float]) -> Divergence:
-    node = lineage.nodes[found]
-    error = errors[found]
+def _inner(names: Sequence[str], count: int) -> list[str]:
+    """Some of the names, evenly spread: of one, the middle."""
+    count = min(count, len(names))
+    return [names[(2 * index + 1) * len(names) // (2 * count)] for index in range(count)]
+
+
+def _divergence(found: str, lineage: Lineage, measured: Mapping[str, Measured]) -> Divergence:
+    node, error, parents = lineage.nodes[found], measured[found].error, lineage.parents[found]
     return Divergence(
         node=node.name,
         operator=node.operator,
         output=found,
         error=error if isfinite(error) else None,
-        inputs={name: errors[name] for name in lineage.nodes if name in lineage.parents[found]},
-        measured=len(errors),
+        inputs={name: measured[name].error for name in lineage.nodes if name in parents},
+        measured=len(measured),
     )
 
 

@@ -9,7 +9,7 @@ from edgevit.parity.decisions import ClassFigures
 from edgevit.parity.report import PairReport, ParityReport
 from edgevit.parity.tensors import TensorParity
 
-TENSOR_COLUMNS = ("output", "largest error", "mean error", "in std", "cosine", "ids changed")
+TENSOR_COLUMNS = ("output", "largest error", "mean error", "rms in std", "cosine", "ids changed")
 
 
 def markdown_card(report: ParityReport) -> str:

@@ -21,8 +21,8 @@ class Limits:
     """What still counts as parity.
 
     Args:
-        tolerance: largest error of a floating-point output that is allowed, in standard deviations
-            of the reference's output.
+        tolerance: root mean square error of a floating-point output that is allowed, in standard
+            deviations of the reference's output.
         min_agreement: share of decisions, 0-1, that must agree: best classes, detections, pixels.
         min_iou: overlap, 0-1, from which on two boxes, or two masks, are the same.
     """
@@ -39,12 +39,12 @@ class Limits:
                 raise InputError(f"{name} must be from 0 to 1, not {getattr(self, name)!r}")
 
 
-# Of the coarser of two precisions; measured on this project's models with room to spare.
+# Of the coarser of two precisions. What is right in float32 differs by a few millionths.
 DEFAULTS = {
     "fp32": Limits(tolerance=1e-3, min_agreement=0.999, min_iou=0.95),
-    "fp16-weights": Limits(tolerance=0.1, min_agreement=0.99, min_iou=0.9),
-    "fp16": Limits(tolerance=0.1, min_agreement=0.99, min_iou=0.9),
-    "int8": Limits(tolerance=1.0, min_agreement=0.95, min_iou=0.75),
+    "fp16-weights": Limits(tolerance=0.02, min_agreement=0.99, min_iou=0.9),
+    "fp16": Limits(tolerance=0.02, min_agreement=0.99, min_iou=0.9),
+    "int8": Limits(tolerance=0.2, min_agreement=0.95, min_iou=0.75),
 }
 
 

@@ -94,9 +94,8 @@ class Pair:
                 f"{agreement:.2%} of {self._noun} agree, fewer than {limits.min_agreement:.2%}"
             )
         for picture, problem in list(self._failures.items())[:1]:
-            problems.append(
-                f"{len(self._failures)} pictures without answer, {picture!r}: {problem}"
-            )
+            count = len(self._failures)
+            problems.append(f"{count} pictures have no answer, first {picture!r}: {problem}")
         return problems
 
 

@@ -29,7 +29,8 @@ class TensorParity:
         max_error: largest absolute difference; None for ids, as for the next four.
         mean_error: mean absolute difference.
         std: standard deviation of the reference's values.
-        relative_error: `max_error` in standard deviations.
+        relative_error: root of the mean squared difference, in standard deviations. A single wrong
+            value shows in it, and rounding that now and then adds up does not rule it.
         cosine: cosine of the angle between the two, the smallest of all pictures'.
         changed: of ids, the share that differs; None for floating-point values.
         not_finite: how many values are NaN or infinite on one side, and not the same on the other.
@@ -57,7 +58,7 @@ class FloatTally:
         """Begin with nothing."""
         self._output = output
         self._count = self._not_finite = 0
-        self._sum = self._squares = self._errors = self._max = 0.0
+        self._sum = self._squares = self._errors = self._squared_errors = self._max = 0.0
         self._cosine = 1.0
 
     def add(self, reference: AnyArray, other: AnyArray) -> float:
@@ -76,6 +77,7 @@ class FloatTally:
         self._sum += float(first.sum())
         self._squares += float(first @ first)
         self._errors += float(errors.sum())
+        self._squared_errors += float(errors @ errors)
         self._max = max(self._max, float(errors.max(initial=0)))
         self._cosine = min(self._cosine, _cosine(first, second))
         return relative_error(reference, other)
@@ -91,7 +93,7 @@ class FloatTally:
             max_error=self._max,
             mean_error=self._errors / count,
             std=std,
-            relative_error=self._max / (std or 1.0),
+            relative_error=float(np.sqrt(self._squared_errors / count)) / (std or 1.0),
             cosine=self._cosine,
             changed=None,
             not_finite=self._not_finite,
@@ -125,24 +127,33 @@ def tally_for(output: str, array: AnyArray) -> FloatTally | IdTally:
 
 
 def relative_error(reference: AnyArray, other: AnyArray) -> float:
-    """Largest difference of two tensors in standard deviations of the first.
+    """Root of the mean squared difference of two tensors in standard deviations of the first.
 
-    Of ids (integers of 32 bits and more) and truth values it is the share that differs; where
-    shapes differ, or one side alone is not finite, it is infinite.
+    Of ids and truth values it is the share that differs; where shapes differ, or one side alone is
+    not finite, it is infinite.
     """
     if reference.shape != other.shape:
         return float("inf")
     if reference.size == 0:
         return 0.0
-    if reference.dtype.kind == "b" or (reference.dtype.kind in "iu" and reference.itemsize > 2):
+    if holds_ids(reference):
         return float(np.mean(reference != other))
     first, second = (np.asarray(array, np.float64) for array in (reference, other))
     same = (first == second) | (np.isnan(first) & np.isnan(second))
     with np.errstate(invalid="ignore"):  # infinity minus infinity, which `same` has found
         errors = np.where(same, 0.0, np.abs(first - second))
-    largest = float(np.where(np.isfinite(errors), errors, np.inf).max())
-    std = float(first.std()) if np.isfinite(first).all() else 0.0
-    return largest / (std or 1.0)
+    if not np.isfinite(errors).all():
+        return float("inf")
+    std = float(first[np.isfinite(first)].std()) if np.isfinite(first).any() else 0.0
+    return float(np.sqrt(np.mean(errors**2))) / (std or 1.0)
+
+
+def holds_ids(array: AnyArray) -> bool:
+    """Whether numbers name something, or are true or false, so that near ones are no better.
+
+    Integers of 8 and 16 bits are quantised quantities.
+    """
+    return array.dtype.kind == "b" or (array.dtype.kind in "iu" and array.itemsize > 2)
 
 
 def comparable(reference: Outputs, other: Outputs, head: Head) -> Pairs:
