@@ -23,6 +23,7 @@ LAYERS = {
     "predictor": {"core", "zoo"},
     "benchmark": {"core", "predictor", "benchmark"},
     "doctor": {"core", "predictor", ""},
+    "parity": {"core", "predictor", "parity"},
     "evaluate": {"core", "predictor", "adapters", "evaluate"},
     "models": {"core", "models"},
     "export": {"core", "models", "export", ""},

@@ -22,6 +22,7 @@ COMMANDS = {
     "doctor": "Show what this machine has; with a MODEL, prove that it computes right here.",
     "eval": "Measure a model's accuracy on a data set.",
     "export": "Turn a checkpoint into one self-describing ONNX file.",
+    "parity": "Compare backends, devices and precisions on the same pictures.",
     "segment": "Label every pixel of pictures.",
     "zoo": "List and show the known models.",
 }

@@ -44,11 +44,11 @@ def read_metadata(path: Path) -> dict[str, str]:
         ModelNotFoundError: if there is no such file.
         ModelError: if the file is not a whole protobuf message.
     """
-    with _mapped(path) as buffer:
+    with mapped(path) as buffer:
         try:
             return dict(
                 _entry(buffer[start:end])
-                for field, start, end in _fields(buffer)
+                for field, start, end in fields(buffer)
                 if field == _METADATA_PROPS
             )
         except (ValueError, IndexError) as exc:
@@ -94,7 +94,7 @@ def read_precision(path: Path) -> str | None:
         ModelError: if the file is not a whole protobuf message.
     """
     elements: dict[str, int] = {}
-    with _mapped(path) as buffer:
+    with mapped(path) as buffer:
         try:
             for data_type, count in _weights(buffer):
                 if kind := PRECISIONS.get(data_type):
@@ -106,9 +106,9 @@ def read_precision(path: Path) -> str | None:
 
 def _weights(buffer: Buffer) -> Iterator[tuple[int, int]]:
     """Yield data type and number of elements of each tensor that the graph is given."""
-    graphs = [(start, end) for field, start, end in _fields(buffer) if field == _GRAPH]
+    graphs = [(start, end) for field, start, end in fields(buffer) if field == _GRAPH]
     for graph in graphs:
-        for field, start, end in _fields(buffer, *graph):
+        for field, start, end in fields(buffer, *graph):
             if field == _INITIALIZER:
                 yield _tensor(buffer, start, end)
 
@@ -116,17 +116,23 @@ def _weights(buffer: Buffer) -> Iterator[tuple[int, int]]:
 def _tensor(buffer: Buffer, begin: int, stop: int) -> tuple[int, int]:
     """Read a TensorProto's data type and number of elements; dims may be packed or not."""
     data_type, count = 0, 1
-    for field, start, end in _fields(buffer, begin, stop):
+    for field, start, end in fields(buffer, begin, stop):
         if field == _DATA_TYPE:
-            data_type = _varint(buffer, start)[0]
+            data_type = varint(buffer, start)[0]
         elif field == _DIMS:
             while start < end:
-                length, start = _varint(buffer, start)
+                length, start = varint(buffer, start)
                 count *= length
     return data_type, count
 
 
-def _mapped(path: Path) -> mmap.mmap:
+def mapped(path: Path) -> mmap.mmap:
+    """Map a model file into memory; a context manager.
+
+    Raises:
+        ModelNotFoundError: if there is no such file.
+        ModelError: if it cannot be read.
+    """
     try:
         with path.open("rb") as file:
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -140,13 +146,17 @@ def _not_whole(path: Path, reason: Exception) -> ModelError:
     return ModelError(f"{str(path)!r} is not a whole ONNX file ({reason}); export or copy it again")
 
 
-def _fields(
+def fields(
     buffer: Buffer, position: int = 0, size: int | None = None
 ) -> Iterator[tuple[int, int, int]]:
-    """Yield (field number, start, end) of every field's payload, of the message in a range."""
+    """Yield (field number, start, end) of every field's payload, of the message in a range.
+
+    Raises:
+        ValueError, IndexError: if the range is not a whole message.
+    """
     size = len(buffer) if size is None else size
     while position < size:
-        key, position = _varint(buffer, position)
+        key, position = varint(buffer, position)
         start, end = _payload(buffer, position, key & 7)
         if end > size:
             raise ValueError(f"field {key >> 3} ends at byte {end} of {size}")
@@ -156,16 +166,17 @@ def _fields(
 
 def _payload(buffer: Buffer, position: int, wire_type: int) -> tuple[int, int]:
     if wire_type == _VARINT:
-        return position, _varint(buffer, position)[1]
+        return position, varint(buffer, position)[1]
     if wire_type == _BYTES:
-        length, start = _varint(buffer, position)
+        length, start = varint(buffer, position)
         return start, start + length
     if wire_type in (_FIXED64, _FIXED32):
         return position, position + (8 if wire_type == _FIXED64 else 4)
     raise ValueError(f"wire type {wire_type} at byte {position}")
 
 
-def _varint(buffer: Buffer, position: int) -> tuple[int, int]:
+def varint(buffer: Buffer, position: int) -> tuple[int, int]:
+    """Read a number of variable length, and where it ends."""
     value = 0
     for shift in range(0, 70, 7):
         byte = buffer[position]
@@ -177,5 +188,5 @@ def _varint(buffer: Buffer, position: int) -> tuple[int, int]:
 
 
 def _entry(buffer: bytes) -> tuple[str, str]:
-    parts = {field: buffer[start:end] for field, start, end in _fields(buffer)}
+    parts = {field: buffer[start:end] for field, start, end in fields(buffer)}
     return parts.get(_KEY, b"").decode(), parts.get(_VALUE, b"").decode()

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from edgevit.core.errors import InputError
+from edgevit.core.pictures import pictures_in
 from edgevit.evaluate.data import (
     DataSet,
     first_folder,
     ids_of_names,
     names_in_data,
-    pictures_in,
     read_rows,
 )
 from edgevit.evaluate.report import ClassFigures, Figures, Watch

@@ -6,17 +6,14 @@ import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from edgevit.core.errors import InputError, suggestion
+from edgevit.core.pictures import Item, spread
 from edgevit.core.spec import ModelSpec
 
-SUFFIXES = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp"))
 HEADINGS = frozenset(("file", "file_name", "filename", "image", "path", "value"))
 SHOWN = 5  # names listed in a message
 LABEL_VALUES = 1 << 16  # that a label PNG may have
-
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +56,7 @@ class DataSet:
 
     def limited(self, samples: Sequence[Item]) -> list[Item]:
         """Take `limit` of the samples, spread evenly: neighbours are often of one class."""
-        count = min(len(samples), self.limit or len(samples))
-        return [samples[index * len(samples) // count] for index in range(count)]
+        return spread(samples, self.limit or len(samples))
 
 
 def first_folder(candidates: Iterable[Path], what: str) -> Path:
@@ -75,13 +71,6 @@ def first_folder(candidates: Iterable[Path], what: str) -> Path:
             return folder
     places = ", ".join(repr(str(folder)) for folder in tried)
     raise InputError(f"no folder of {what}: {places} not there; say where it is, or which split")
-
-
-def pictures_in(folder: Path) -> list[Path]:
-    """List the pictures in a folder and its folders, sorted."""
-    return sorted(
-        path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file()
-    )
 
 
 def names_in_data(data: DataSet, spec: ModelSpec) -> tuple[str, ...]:

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgevit.core.errors import InputError
+from edgevit.core.pictures import pictures_in
 from edgevit.core.results import Segmentation
 from edgevit.evaluate.data import (
     LABEL_VALUES,
     DataSet,
     first_folder,
     ids_of_names,
-    pictures_in,
     read_rows,
     shortened,
 )

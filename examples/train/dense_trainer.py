@@ -15,7 +15,7 @@ import torch
 from bundled_backbone import bundled_backbone
 from numpy.typing import NDArray
 from pointwise import replace_pointwise
-from schedule import Pace, rate_factor
+from schedule import Pace, set_rates
 from torch import Tensor, nn
 from trainer import Ema, build_optimizers, on_cpu, plain_options, write_checkpoint
 from workers import Worker, run_workers
@@ -141,7 +141,7 @@ class DenseTrainer:
 
     def step(self) -> float:
         """Update the weights with this worker's share of a batch; its loss."""
-        self.set_rate()
+        set_rates(self.optimizers.values(), self.pace.progress)
         if self.pace.progress >= self.args.freeze_norms:
             freeze_norms(self.model)
         # Depends on nothing but seed, worker and step, so that a resumed run goes on as it would.
@@ -156,13 +156,6 @@ class DenseTrainer:
         self.ema.update(self.model)
         self.pace.progress = min(self.pace.progress + share, 1.0)
         return loss.item()
-
-    def set_rate(self) -> None:
-        """Give every optimiser the rate of this point of the run."""
-        factor = rate_factor(self.pace.progress)
-        for optimizer in self.optimizers.values():
-            for group in optimizer.param_groups:
-                group["lr"] = group["peak_lr"] * factor
 
     def report(self, losses: list[float], seconds: float) -> None:
         """Print where the run is, in the first worker."""

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
 
 WARM_UP = 0.03  # first share of a run, the rate rising
 DECAY = 0.55  # last share of a run, the rate falling in a line to zero
@@ -48,6 +52,13 @@ def size_at(phases: Sequence[Phase], progress: float) -> int:
 def rate_factor(progress: float) -> float:
     """Share of the peak rate at a point of the run: up, level, and down to zero at the end."""
     return min(progress / WARM_UP + 0.01, 1.0, max(0.0, (1 - progress) / DECAY))
+
+
+def set_rates(optimizers: Iterable[Optimizer], progress: float) -> None:
+    """Give every optimiser the rate of a point of the run; `peak_lr` of each group is its peak."""
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = group["peak_lr"] * rate_factor(progress)
 
 
 class Pace:

@@ -15,7 +15,7 @@ import torch
 from cifar10 import Split, cutmix, cutout, normalise, shift_and_flip
 from muon import Muon, split_parameters
 from pointwise import replace_pointwise
-from schedule import ERASE_UNTIL, Pace, rate_factor, size_at
+from schedule import ERASE_UNTIL, Pace, set_rates, size_at
 from torch import Tensor, nn
 from torch.nn import functional
 from workers import Worker
@@ -160,7 +160,7 @@ class Trainer:
 
     def step(self, rows: Tensor) -> Tensor:
         """Update the weights with this worker's part of a batch; its loss, float32 ()."""
-        self.set_rate()
+        set_rates(self.optimizers.values(), self.pace.progress)
         batch, own = self.augmented(rows)
         loss = self.loss(batch, self.train.labels[rows], own)
         self.scaler.scale(loss).backward()
@@ -173,13 +173,6 @@ class Trainer:
         self.images_seen[self.size] += self.args.batch_size
         self.pace.progress = min(self.pace.progress + share, 1.0)
         return loss.detach()
-
-    def set_rate(self) -> None:
-        """Give every optimiser the rate of this point of the run."""
-        factor = rate_factor(self.pace.progress)
-        for optimizer in self.optimizers.values():
-            for group in optimizer.param_groups:
-                group["lr"] = group["peak_lr"] * factor
 
     def augmented(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """The pictures of int64 rows (B,), moved, mirrored, erased and mixed.

@@ -1,7 +1,6 @@
 import io
 import sys
 import warnings
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -180,27 +179,11 @@ def exported(request, tmp_path_factory):
     return export_model(request.param, folder / "model.onnx", checkpoint=folder / "official.pth")
 
 
-@cache
-def expected_logits(variant):
-    """The official run's logits; for the one variant without any, the verified module's."""
-    if variant in golden.arrays("lightvit"):
-        return golden.arrays("lightvit")[variant]
-    case = golden.LIGHTVIT[variant]
-    model = models.create(variant).eval()
-    model.load_state_dict(model.state_dict() | golden.state_dict(case["state_dict"]))
-    batch = golden.reference_input(case["input_shape"], case["input_seed"])
-    with torch.no_grad():
-        return model.double()(torch.from_numpy(batch).double()).numpy()
-
-
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_the_file_gives_the_official_logits(exported, backend):
     pytest.importorskip(backend, reason=f"{backend} is not installed")
-    case = golden.LIGHTVIT[exported.spec.variant]
-    batch = golden.reference_input(case["input_shape"], case["input_seed"])
     with edgevit.Predictor(exported.path, backend=backend) as predictor:
-        logits = [predictor.infer(image[None])["logits"][0] for image in batch]
-    assert np.abs(np.stack(logits) - expected_logits(exported.spec.variant)).max() < 1e-4
+        assert golden.logits_error(predictor, "lightvit", exported.spec.variant) < 1e-4
 
 
 class Alone(nn.Module):

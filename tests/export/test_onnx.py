@@ -1,6 +1,5 @@
 import argparse
 import sys
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,6 @@ from edgevit.errors import ExportError, ModelError  # noqa: E402
 from edgevit.export import export_model  # noqa: E402
 from edgevit.export import onnx as exporter  # noqa: E402
 from edgevit.export.class_names import read_class_names  # noqa: E402
-from edgevit.models import create  # noqa: E402
 from edgevit.zoo import zoo_entry  # noqa: E402
 
 BACKENDS = ["onnxruntime", "openvino"]
@@ -65,27 +63,11 @@ def exported(request, tmp_path_factory):
     return export_model(request.param, folder / "model.onnx", checkpoint=checkpoint)
 
 
-@cache
-def expected_logits(variant):
-    """The official run's logits; for the one variant without any, the verified module's."""
-    if variant in golden.arrays():
-        return golden.arrays()[variant]
-    case = golden.CAS_VIT[variant]
-    model = create(variant).eval()
-    model.load_state_dict(golden.state_dict(case["state_dict"]))
-    batch = golden.reference_input(case["input_shape"], case["input_seed"])
-    with torch.no_grad():
-        return model.double()(torch.from_numpy(batch).double()).numpy()
-
-
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_the_file_gives_the_official_logits(exported, backend):
     pytest.importorskip(backend, reason=f"{backend} is not installed")
-    case = golden.CAS_VIT[exported.spec.variant]
-    batch = golden.reference_input(case["input_shape"], case["input_seed"])
     with edgevit.Predictor(exported.path, backend=backend) as predictor:
-        logits = [predictor.infer(image[None])["logits"][0] for image in batch]
-    assert np.abs(np.stack(logits) - expected_logits(exported.spec.variant)).max() < 1e-4
+        assert golden.logits_error(predictor, "cas_vit", exported.spec.variant) < 1e-4
 
 
 def test_the_file_describes_itself(small):

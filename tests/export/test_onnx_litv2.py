@@ -1,8 +1,6 @@
 """What leaves the exporter for LITv2: the official numbers on every runtime."""
 
-import json
 import sys
-from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -22,12 +20,10 @@ import edgevit  # noqa: E402
 from edgevit.core.registry import get_backend  # noqa: E402
 from edgevit.export import export_model  # noqa: E402
 from edgevit.export.deploy import deploy  # noqa: E402
-from edgevit.models import create  # noqa: E402
 from edgevit.models.litv2 import DeformableTokenMerging, HiLo  # noqa: E402
 
 OPTIONS = {"onnxruntime": {}, "openvino": {"cache": False}}
 BACKENDS = [name for name in OPTIONS if find_spec(name)]
-LITV2 = json.loads((golden.FOLDER / "litv2.json").read_text(encoding="utf-8"))
 # Deeper or wider, or with other numbers of the same heads.
 LARGE_OR_ALIKE = [
     *("litv2_m", "litv2_b", "litv2_b_384"),
@@ -42,27 +38,6 @@ MODULES = {
 }
 
 
-def official_rows(name):
-    case = LITV2[name]
-    if "state_dict" in case:
-        return case["state_dict"]
-    changed = dict(LITV2[case["like"]]["state_dict"]) | case["changes"]
-    return [[key, shape] for key, shape in changed.items() if shape is not None]
-
-
-@cache
-def expected_logits(name):
-    """The official run's logits; for the two variants without any, the verified module's."""
-    case, arrays = LITV2[name], golden.arrays("litv2")
-    if name in arrays:
-        return arrays[name]
-    model = create(name).eval()
-    model.load_state_dict(golden.state_dict(official_rows(name)))
-    batch = golden.reference_input(case["input_shape"], case["input_seed"])
-    with torch.no_grad():
-        return model.double()(torch.from_numpy(batch).double()).numpy()
-
-
 @pytest.mark.parametrize(
     "name",
     [
@@ -72,19 +47,17 @@ def expected_logits(name):
     ],
 )
 def test_the_file_gives_the_official_logits_on_every_runtime(name, tmp_path):
-    case = LITV2[name]
-    official_layouts.litv2(tmp_path / "official.pth", golden.state_dict(official_rows(name)))
-    size = tuple(case["input_shape"][2:])
+    rows = golden.official_rows(golden.LITV2, name)
+    official_layouts.litv2(tmp_path / "official.pth", golden.state_dict(rows))
+    size = tuple(golden.LITV2[name]["input_shape"][2:])
 
     report = export_model(
         name, tmp_path / "model.onnx", checkpoint=tmp_path / "official.pth", input_size=size
     )
 
-    batch = golden.reference_input(case["input_shape"], case["input_seed"])
     for backend in BACKENDS:
         with edgevit.Predictor(report.path, backend=backend, options=OPTIONS[backend]) as predictor:
-            logits = [predictor.infer(image[None])["logits"][0].copy() for image in batch]
-        assert np.abs(np.stack(logits) - expected_logits(name)).max() < 1e-4, backend
+            assert golden.logits_error(predictor, "litv2", name) < 1e-4, backend
 
 
 def exported_alone(module, example, path):
@@ -98,7 +71,7 @@ def exported_alone(module, example, path):
 @pytest.mark.parametrize("form", [deploy, torch.nn.Module.eval], ids=["deploy form", "module"])
 @pytest.mark.parametrize("name", MODULES)
 def test_a_module_exported_alone_gives_the_official_numbers(name, form, tmp_path):
-    case = LITV2[name]
+    case = golden.LITV2[name]
     module = MODULES[name](**case["arguments"])
     module.load_state_dict(golden.state_dict(case["state_dict"]))
     batch = golden.reference_input(case["input_shape"], case["input_seed"])
