@@ -23,7 +23,8 @@ from edgevit.doctor import self_test  # noqa: E402
 from edgevit.errors import ExportError  # noqa: E402
 from edgevit.export import export_model  # noqa: E402
 from edgevit.export.deploy import deploy  # noqa: E402
-from edgevit.export.graph import embed_multiply_adds, embed_spec, graph_from_module  # noqa: E402
+from edgevit.export.graph import graph_from_module  # noqa: E402
+from edgevit.export.metadata import embed_multiply_adds, embed_spec  # noqa: E402
 from edgevit.export.operations import multiply_adds  # noqa: E402
 from edgevit.export.table import KINDS  # noqa: E402
 from edgevit.export.verify import answer_and_difference  # noqa: E402
