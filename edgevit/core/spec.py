@@ -371,7 +371,9 @@ class ModelSpec:
 
 def _shortened(record: dict[str, Any]) -> dict[str, Any]:
     """A record without keys that say what is true anyway."""
-    return {key: value for key, value in record.items() if OPTIONAL.get(key) != value}
+    return {
+        key: value for key, value in record.items() if key not in OPTIONAL or OPTIONAL[key] != value
+    }
 
 
 def _completed(data: object, key: str) -> object:

@@ -16,7 +16,7 @@ from edgevit.export.half import half_graph, half_spec
 from edgevit.export.half_weights import store_in_half_precision
 from edgevit.export.kinds import Ending, Outputs
 from edgevit.export.session import load_graph
-from edgevit.export.vector import noise_like, relative_difference
+from edgevit.export.vector import range_batches, relative_difference
 from edgevit.export.verify import HALF, answer_and_difference
 
 Batch = NDArray[np.float32]
@@ -87,7 +87,7 @@ def in_half(verified: Verified, spec: ModelSpec) -> Form:
         ExportError: if that changes what the graph answers.
     """
     batch, ending = verified.batch, verified.ending
-    half = half_graph(verified.model, [batch, noise_like(batch)], ending.settings)
+    half = half_graph(verified.model, range_batches(batch, spec.input), ending.settings)
     outputs, _ = answer_and_difference(half.rounded, verified.module, ending, batch, HALF)
     differences = {
         name: relative_difference(verified.outputs[name], outputs[name]) for name in ending.recorded

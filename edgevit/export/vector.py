@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,32 @@ def preprocessed(image: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.float3
 def noise_like(batch: NDArray[np.float32]) -> NDArray[np.float32]:
     """Normally distributed noise, the same every time, of a batch's shape."""
     return np.random.default_rng(0).standard_normal(batch.shape, np.float32)
+
+
+def range_batches(
+    batch: NDArray[np.float32], spec: InputSpec, images: Iterable[NDArray[np.uint8]] = ()
+) -> list[NDArray[np.float32]]:
+    """Batches on which a graph's largest values show.
+
+    Flat pictures and wide stripes are among them: where a network multiplies activations with each
+    other, as CAS-ViT does, what is rare in photographs and the same everywhere grows most.
+
+    Args:
+        batch: float32 (1, 3, height, width), that of the test vector.
+        spec: how images become batches.
+        images: uint8 (H, W, 3), BGR: further pictures.
+    """
+    pictures = [*extreme_images(spec.size), *images]
+    return [batch, noise_like(batch), *(preprocessed(picture, spec) for picture in pictures)]
+
+
+def extreme_images(size: tuple[int, int]) -> list[NDArray[np.uint8]]:
+    """Black, white, green, and black and white stripes in both directions: uint8 (H, W, 3)."""
+    rows, columns = (np.arange(side) * 4 // side % 2 * 255 for side in size)
+    rows, columns = np.broadcast_arrays(rows[:, None], columns[None])
+    flat = [np.full((*size, 3), color, np.uint8) for color in (0, 255, (0, 255, 0))]
+    stripes = [np.stack([values] * 3, axis=2).astype(np.uint8) for values in (rows, columns)]
+    return flat + stripes
 
 
 def relative_difference(before: Values, after: Values) -> float:

@@ -31,7 +31,7 @@ from edgevit.export.half.rewrite import Writer, as_rounded
 from edgevit.export.half_weights import widen_stored_weights
 from edgevit.export.metadata import embed_spec
 from edgevit.export.session import load_graph
-from edgevit.export.vector import noise_like, preprocessed, relative_difference, test_image
+from edgevit.export.vector import preprocessed, range_batches, relative_difference, test_image
 
 Batch = NDArray[np.float32]
 Settings = Mapping[str, NDArray[Any]]
@@ -117,7 +117,7 @@ def convert_to_half(
         source: a float32 ONNX file with a spec, also one with weights stored in half precision.
         output: the file to write.
         images: uint8 (H, W, 3), BGR: further pictures on which values too large for half precision
-            are looked for, besides the test vector and noise.
+            are looked for, besides the test vector, noise and extreme pictures.
         progress: called at the beginning of each step with what it does.
 
     Returns:
@@ -136,8 +136,7 @@ def convert_to_half(
     batch = preprocessed(image, spec.input)
     settings = _settings(model, spec, batch)
     progress("measuring the values")
-    batches = [batch, noise_like(batch), *(preprocessed(picture, spec.input) for picture in images)]
-    half = half_graph(model, batches, settings)
+    half = half_graph(model, range_batches(batch, spec.input, images), settings)
     progress("comparing the answers")
     recorded = _recordable(model) if vector is None else tuple(vector.outputs)
     before, after = (load_graph(each, settings)(batch) for each in (model, half.rounded))
@@ -172,11 +171,11 @@ def half_graph(model: onnx.ModelProto, batches: Sequence[Batch], settings: Setti
     _lift_constants(model)
     links = Links.of(model)
     wanted = half_nodes(model, links, set())
+    if not wanted:
+        raise ExportError("nothing in the graph can compute in half precision; keep it in float32")
     too_large = too_large_weights(model)
     too_large |= too_large_values(model, links, wanted, batches, settings)
     chosen = half_nodes(model, links, too_large.keys())
-    if not chosen:
-        raise ExportError("nothing in the graph can compute in half precision; keep it in float32")
     Writer(model, links, chosen).write()
     rounded = as_rounded(model, value_types(model))
     return HalfGraph(model, rounded, len(chosen), len(wanted - chosen), too_large)
