@@ -32,7 +32,6 @@ PACKAGES = (
 )
 
 BATCH_TOLERANCE = 4 / 255 / 0.2  # two grey levels for each of two resampling passes, normalised
-OUTPUT_TOLERANCE = 1e-3  # relative to the largest output; float32 kernels differ by 1e-5
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +160,8 @@ def _compare(predictor: Predictor, vector: TestVector) -> SelfTest:
     problem = None
     if not batch_error <= BATCH_TOLERANCE:
         problem = f"preprocessing differs by {batch_error:.2g}, more than {BATCH_TOLERANCE:.2g}"
-    elif not output_error <= OUTPUT_TOLERANCE:
-        problem = f"outputs differ by {output_error:.2g}, more than {OUTPUT_TOLERANCE:.2g}"
+    elif not output_error <= vector.tolerance:
+        problem = f"outputs differ by {output_error:.2g}, more than {vector.tolerance:.2g}"
     return SelfTest(predictor.backend, predictor.device, batch_error, output_error, problem)
 
 

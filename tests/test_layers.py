@@ -112,6 +112,13 @@ def test_predicting_loads_neither_torch_nor_onnx_nor_the_command_line(tiny):
     }
 
 
+def test_converting_to_half_precision_loads_onnx_but_not_torch():
+    pytest.importorskip("onnx", reason="onnx is not installed")
+    loaded = modules_after("import edgevit.export.half")
+    assert "onnx" in loaded
+    assert not loaded & {"torch", "onnxscript", "openvino", "click", "rich"}
+
+
 def test_the_public_names_are_these():
     import edgevit
 

@@ -56,7 +56,18 @@ EXPORT_PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime")
 )
 @click.option("--num-classes", type=click.IntRange(min=1), help="Number of classes.")
 @click.option("--class-names", type=click.Path(path_type=Path), help="File, one name a line.")
-@click.option("--precision", type=click.Choice(["fp32", "fp16"]), default="fp32", show_default=True)
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "fp16"]),
+    default="fp32",
+    show_default=True,
+    help="What the graph computes in. fp16 is for GPUs; where it is not safe it stays fp32.",
+)
+@click.option(
+    "--half-weights",
+    is_flag=True,
+    help="Store fp32 weights in half precision: half the file, the same speed.",
+)
 @click.option("--dynamic-batch", is_flag=True, help="Accept any batch size: classifiers.")
 def export(
     name: str,
@@ -72,6 +83,7 @@ def export(
     num_classes: int | None,
     class_names: Path | None,
     precision: str,
+    half_weights: bool,
     dynamic_batch: bool,
 ) -> None:
     """Turn the model variant NAME into one self-describing ONNX file.
@@ -100,6 +112,7 @@ def export(
             num_classes=num_classes,
             class_names=class_names,
             precision=precision,
+            half_weights=half_weights,
             dynamic_batch=dynamic_batch,
             progress=lambda step: status.update(f"exporting {name}: {step}"),
         )

@@ -43,6 +43,11 @@ RESIZE_RULES = ("shorter", "stretch", "letterbox")
 PREPROCESS_MODES: tuple[Mode, Mode] = ("exact", "fast")
 COLOR_ORDERS: tuple[Color, Color] = ("rgb", "bgr")
 
+OUTPUT_TOLERANCE = 1e-3  # relative to the largest output; float32 kernels differ by 1e-5
+
+# Keys that a document has only where they are of other values than these.
+OPTIONAL = {"precision": "fp32", "tolerance": OUTPUT_TOLERANCE}
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -109,11 +114,13 @@ class Provenance:
         checkpoint_sha256: hex digest of the checkpoint file; None for freshly initialised weights.
         weights: which of the checkpoint's weights were taken, `model` or `ema`; None for fresh.
         exporter: name and version of the program that wrote the file.
+        precision: what the graph computes in, `fp32` or `fp16`.
     """
 
     checkpoint_sha256: str | None
     weights: str | None
     exporter: str
+    precision: str = "fp32"
 
     def __post_init__(self) -> None:
         for name in ("checkpoint_sha256", "weights"):
@@ -123,6 +130,7 @@ class Provenance:
                 f"provenance.{name} must be text or null, not {value!r}",
             )
         require_text("provenance.exporter", self.exporter)
+        require_text("provenance.precision", self.precision)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -193,6 +201,8 @@ class TestVector:
         image: uint8 (H, W, 3), BGR.
         batch: samples of the preprocessed batch, float32 (1, 3, height, width), mode `exact`.
         outputs: samples of each graph output for that batch, by output name.
+        tolerance: how far an output may be from these on a device that computes rightly, relative
+            to the largest; of class ids, the share that may differ.
     """
 
     __test__ = False  # not a pytest class
@@ -200,23 +210,33 @@ class TestVector:
     image: NDArray[np.uint8]
     batch: Samples
     outputs: Mapping[str, Samples]
+    tolerance: float = OUTPUT_TOLERANCE
+
+    def __post_init__(self) -> None:
+        require(
+            is_number(self.tolerance) and 0 < self.tolerance < 1,
+            f"test_vector.tolerance must be in (0, 1), not {self.tolerance!r}",
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Describe as JSON values."""
         height, width, _ = self.image.shape
-        return {
+        record = {
             "image": {
                 "size": [height, width],
                 "bgr": base64.b64encode(self.image.tobytes()).decode(),
             },
             "batch": self.batch.to_dict(),
             "outputs": {name: samples.to_dict() for name, samples in self.outputs.items()},
+            "tolerance": self.tolerance,
         }
+        return _shortened(record)
 
     @classmethod
     def from_dict(cls, data: object) -> TestVector:
         """Parse what `to_dict` made."""
-        record = strict_record(data, ("image", "batch", "outputs"), "test_vector")
+        names = ("image", "batch", "outputs", "tolerance")
+        record = strict_record(_completed(data, "tolerance"), names, "test_vector")
         image = strict_record(record["image"], ("size", "bgr"), "test_vector.image")
         size = image["size"]
         require_numbers("test_vector.image.size", size, 2, lambda side: is_int(side) and side > 0)
@@ -234,6 +254,7 @@ class TestVector:
                 name: Samples.from_dict(samples, f"test_vector.outputs.{name}")
                 for name, samples in outputs.items()
             },
+            record["tolerance"],
         )
 
 
@@ -290,7 +311,7 @@ class ModelSpec:
             "input": asdict(self.input),
             "class_names": list(self.class_names),
             "head": dict(self.head),
-            "provenance": asdict(self.provenance) if self.provenance else None,
+            "provenance": _shortened(asdict(self.provenance)) if self.provenance else None,
             "test_vector": self.test_vector.to_dict() if self.test_vector else None,
         }
 
@@ -319,7 +340,7 @@ class ModelSpec:
             head=record["head"],
             provenance=None
             if provenance is None
-            else parse_record(Provenance, provenance, "provenance"),
+            else parse_record(Provenance, _completed(provenance, "precision"), "provenance"),
             test_vector=None if test_vector is None else TestVector.from_dict(test_vector),
         )
 
@@ -346,6 +367,18 @@ class ModelSpec:
         from edgevit.core.yaml_file import read_yaml  # PyYAML costs every start 15 ms, used rarely
 
         return cls.from_dict(read_yaml(Path(path)))
+
+
+def _shortened(record: dict[str, Any]) -> dict[str, Any]:
+    """A record without keys that say what is true anyway."""
+    return {
+        key: value for key, value in record.items() if key not in OPTIONAL or OPTIONAL[key] != value
+    }
+
+
+def _completed(data: object, key: str) -> object:
+    """A record with a key that it need not have."""
+    return {key: OPTIONAL[key], **data} if isinstance(data, dict) else data
 
 
 def _require_schema(data: object) -> None:

@@ -1,5 +1,21 @@
-"""From a checkpoint to one self-describing ONNX file. Needs the `export` extra."""
+"""From a checkpoint to one self-describing ONNX file. Needs the `export` extra.
 
-from edgevit.export.onnx import ExportReport, export_model
+Names are loaded on first use: `edgevit.export.half` needs onnx and ONNX Runtime, not PyTorch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edgevit.export.onnx import ExportReport as ExportReport
+    from edgevit.export.onnx import export_model as export_model
 
 __all__ = ["ExportReport", "export_model"]
+
+
+def __getattr__(name: str) -> Any:  # either public name
+    if name not in __all__:
+        raise AttributeError(f"module 'edgevit.export' has no attribute {name!r}")
+    return getattr(import_module("edgevit.export.onnx"), name)

@@ -1,4 +1,4 @@
-"""From a PyTorch module to an ONNX graph, and what travels in its metadata."""
+"""From a PyTorch module to an ONNX graph."""
 
 from __future__ import annotations
 
@@ -14,16 +14,13 @@ from torch import nn
 
 from edgevit import __version__
 from edgevit.core.errors import ExportError, ModelError
-from edgevit.core.onnx_file import MULTIPLY_ADDS_KEY
-from edgevit.core.spec import METADATA_KEY, ModelSpec
 from edgevit.export.operators import TRANSLATIONS
+from edgevit.export.session import INPUT, NO_SETTINGS
 
 # The first opset with Gelu as one operator; ONNX Runtime 1.20, the oldest release that
 # edgevit accepts, and OpenVINO read it.
 OPSET = 20
-INPUT = "image"
 LOGITS = ("logits",)
-NO_SETTINGS: Mapping[str, NDArray[Any]] = {}
 
 
 def graph_from_module(
@@ -97,22 +94,3 @@ def _drop_traces(model: onnx.ModelProto) -> None:
             del value.metadata_props[:]
     del model.graph.metadata_props[:]
     del model.graph.value_info[:]
-
-
-def embed_spec(model: onnx.ModelProto, spec: ModelSpec) -> None:
-    """Put the spec into a model's metadata, replacing one that is there."""
-    _set_metadata(model, METADATA_KEY, spec.to_json())
-
-
-def embed_multiply_adds(model: onnx.ModelProto, count: int) -> None:
-    """Put the number of multiply-adds for one image into a model's metadata, as `bench` reads it.
-
-    It is the module's number, not that of the graph's own nodes: a graph that computes more than
-    the model needs gets no credit for it.
-    """
-    _set_metadata(model, MULTIPLY_ADDS_KEY, str(count))
-
-
-def _set_metadata(model: onnx.ModelProto, key: str, value: str) -> None:
-    kept = {entry.key: entry.value for entry in model.metadata_props}
-    onnx.helper.set_model_props(model, {**kept, key: value})

@@ -59,6 +59,7 @@ class Ending:
             and recorded with.
         reference: from the module to the one that answers what the graph does with `settings`.
         count: from the module and the input size to the multiply-adds for one image.
+        compare_half: `compare` for graphs in half precision, where it is another.
     """
 
     head: Mapping[str, Any]
@@ -69,6 +70,7 @@ class Ending:
     settings: Mapping[str, Values] = field(default_factory=dict)
     reference: Callable[[Any], nn.Module] = lambda module: module
     count: Callable[[Any, Size], int] = count_all
+    compare_half: Callable[[Any, Outputs], Iterable[Comparison]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -28,6 +29,7 @@ MASK_THRESHOLD = 0.5  # upstream's `mask_thr_binary`
 # overlap by just the threshold, rounding decides which of them goes.
 MAX_UNMATCHED = 0.1
 SAME_BOX = 0.99  # intersection over union
+SAME_BOX_IN_HALF = 0.9  # its coordinates are in float32, but what moves it is rounded
 
 
 def mask_rcnn_ending(module: MaskRCNN, size: Size, form: str | None) -> Ending:
@@ -58,6 +60,7 @@ def mask_rcnn_ending(module: MaskRCNN, size: Size, form: str | None) -> Ending:
         },
         reference=_without_threshold,
         count=_multiply_adds_without_masks,
+        compare_half=partial(_compare, same_box=SAME_BOX_IN_HALF),
     )
 
 
@@ -78,7 +81,9 @@ def _multiply_adds_without_masks(module: MaskRCNN, size: Size) -> int:
     return multiply_adds(DeployBoxes(deepcopy(module)), image, two, one)
 
 
-def _compare(answer: Instances, outputs: Outputs) -> Iterator[Comparison]:
+def _compare(
+    answer: Instances, outputs: Outputs, same_box: float = SAME_BOX
+) -> Iterator[Comparison]:
     """The best scores are the module's, and so is every detection that both have found."""
     boxes, scores, class_ids, logits = (part[0].numpy() for part in answer)
     found = {name: values[0] for name, values in outputs.items()}
@@ -86,7 +91,7 @@ def _compare(answer: Instances, outputs: Outputs) -> Iterator[Comparison]:
     overlaps = box_iou(found["boxes"], boxes)
     overlaps[found["class_ids"][:, None] != class_ids] = 0
     partner = overlaps.argmax(axis=1)
-    matched = np.flatnonzero(overlaps.max(axis=1) > SAME_BOX)
+    matched = np.flatnonzero(overlaps.max(axis=1) > same_box)
     partner = partner[matched]
     unmatched = np.count_nonzero(found["scores"]) - len(matched)
     share = np.array([unmatched / max(1, len(scores))])

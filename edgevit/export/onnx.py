@@ -10,24 +10,23 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from edgevit import __version__
 from edgevit.core.cache import write_atomically
 from edgevit.core.errors import ExportError
-from edgevit.core.preprocess import Preprocessor
-from edgevit.core.spec import InputSpec, ModelSpec, Provenance, Samples, TestVector
+from edgevit.core.spec import ModelSpec, Provenance
 from edgevit.export.checkpoint import Checkpoint, Weights, load_strictly, read_checkpoint
 from edgevit.export.class_names import default_class_names, read_class_names
 from edgevit.export.deploy import deploy
-from edgevit.export.graph import embed_multiply_adds, embed_spec, graph_from_module
-from edgevit.export.half import store_in_half_precision
-from edgevit.export.kinds import Ending, Kind, Values
+from edgevit.export.graph import graph_from_module
+from edgevit.export.kinds import Ending, Kind
+from edgevit.export.metadata import embed_multiply_adds, embed_spec
+from edgevit.export.precision import FORMS, Verified
 from edgevit.export.table import KINDS
-from edgevit.export.verify import answer_and_difference, load_graph
+from edgevit.export.vector import preprocessed, test_image
+from edgevit.export.verify import answer_and_difference
 from edgevit.models.variants import DEFINITIONS, DenseVariant, Variant, find_definition
 
 PRECISIONS = ("fp32", "fp16")
@@ -47,8 +46,9 @@ class ExportReport:
         nodes: number of graph nodes.
         size_bytes: size of the file.
         multiply_adds: of the module's convolutions and matrix products for one image.
-        max_error: largest absolute difference of a logit, score or delta between the file in ONNX
-            Runtime and the module in PyTorch, over the verification inputs.
+        max_error: largest absolute difference of a logit, score or delta between the float32 graph
+            in ONNX Runtime and the module in PyTorch, over the verification inputs; what half
+            precision adds is in `notes`.
         notes: what the user should know, one sentence each.
     """
 
@@ -75,6 +75,7 @@ def export_model(
     score_threshold: float | None = None,
     form: str | None = None,
     precision: str = "fp32",
+    half_weights: bool = False,
     dynamic_batch: bool = False,
     progress: Progress = lambda step: None,
 ) -> ExportReport:
@@ -96,7 +97,9 @@ def export_model(
         score_threshold: 0-1, a detection's score is greater where the caller does not say another;
             by default the official evaluation's, which is low (0.05).
         form: of the output, for kinds of models that have a choice; see `edgevit.export.kinds`.
-        precision: `fp32`, or `fp16` to store the weights in half precision; runtimes widen them
+        precision: what the graph computes in, `fp32`, or `fp16` where that is safe and `fp32` where
+            it is not, which is for GPUs; see `edgevit.export.half`.
+        half_weights: store the weights of an `fp32` graph in half precision; runtimes widen them
             when they load the file, so arithmetic stays float32.
         dynamic_batch: accept any batch size instead of 1; for classifiers.
         progress: called at the beginning of each step with what it does.
@@ -114,7 +117,7 @@ def export_model(
     kind = _kind_of(variant, definition)
     destination = _checked_destination(output)
     size = definition.input_size if input_size is None else input_size
-    _check_arguments(size, precision)
+    _check_arguments(size, precision, half_weights)
     _check_kind(variant, kind, size, form)
     if definition.task != "classify":
         _refuse(variant, "classifier", crop_pct=crop_pct is not None, dynamic_batch=dynamic_batch)
@@ -143,20 +146,8 @@ def export_model(
     )
     notes = _notes(loaded)
     del loaded  # as large as the module
+    precision = "half_weights" if half_weights else precision
     return _write(module, ending, spec, destination, precision, dynamic_batch, notes, progress)
-
-
-def test_image() -> NDArray[np.uint8]:
-    """Make the test vector's image: waves and noise, every grey level, edges in both directions.
-
-    Returns:
-        uint8 (40, 56, 3), BGR.
-    """
-    generator = np.random.default_rng(20240803)
-    rows, columns = np.mgrid[0:40, 0:56]
-    waves = [np.sin(rows / (3 + c) + c) + np.cos(columns / (5 - c) - c) for c in range(3)]
-    noise = generator.normal(0, 0.3, (40, 56, 3))
-    return np.clip(127.5 + 55 * (np.stack(waves, axis=-1) + noise), 0, 255).astype(np.uint8)
 
 
 def _write(
@@ -172,7 +163,7 @@ def _write(
     size = spec.input.size
     progress("tracing the deploy form")
     model = graph_from_module(
-        ending.attach(deploy(module, size)).eval(),
+        ending.attach(deploy(module, size, half=precision == "fp16")).eval(),
         size,
         outputs=ending.outputs,
         settings=ending.settings,
@@ -181,42 +172,24 @@ def _write(
     gc.collect()  # PyTorch's traces hold the weights and refer to themselves
     progress("comparing the graph with the module in ONNX Runtime")
     image = test_image()
-    batch = _preprocess(image, spec.input)
+    batch = preprocessed(image, spec.input)
     outputs, max_error = answer_and_difference(model, module, ending, batch)
-    if precision == "fp16":
-        store_in_half_precision(model)
-        full, outputs = outputs, load_graph(model, ending.settings)(batch)
-        notes += tuple(_moved(key, full[key], outputs[key]) for key in ending.recorded)
+    form = FORMS[precision](Verified(model, module, ending, image, batch, outputs), spec)
     progress(f"writing {destination}")
-    recorded = {key: Samples.of(outputs[key]) for key in ending.recorded}
-    spec = spec.with_test_vector(TestVector(image, Samples.of(batch), recorded))
-    embed_spec(model, spec)
+    embed_spec(form.model, form.spec)
     count = ending.count(module, size)
-    embed_multiply_adds(model, count)
-    content = model.SerializeToString()
+    embed_multiply_adds(form.model, count)
+    content = form.model.SerializeToString()
     _save(destination, content)
     return ExportReport(
         path=destination,
-        spec=spec,
-        nodes=len(model.graph.node),
+        spec=form.spec,
+        nodes=len(form.model.graph.node),
         size_bytes=len(content),
         multiply_adds=count,
         max_error=max_error,
-        notes=notes,
+        notes=(*notes, *form.notes),
     )
-
-
-def _moved(name: str, before: Values, after: Values) -> str:
-    if before.dtype.kind in "iu":
-        return f"half precision changed {np.mean(before != after):.1%} of the {name!r}"
-    largest = np.abs(after.astype(np.float64) - before).max()
-    return f"half precision moved {name!r} by at most {largest:.1e}"
-
-
-def _preprocess(image: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.float32]:
-    batch = np.empty((1, 3, *spec.size), np.float32)
-    Preprocessor(spec, mode="exact")(image, batch[0])
-    return batch
 
 
 def _build(
@@ -278,9 +251,14 @@ def _checked_destination(output: str | os.PathLike[str]) -> Path:
     return path
 
 
-def _check_arguments(input_size: tuple[int, int], precision: str) -> None:
+def _check_arguments(input_size: tuple[int, int], precision: str, half_weights: bool) -> None:
     if precision not in PRECISIONS:
         raise ExportError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
+    if half_weights and precision != "fp32":
+        raise ExportError(
+            f"half_weights is for fp32 graphs; in {precision} they are stored so anyway. "
+            "Leave one of the two out"
+        )
     if len(input_size) != 2 or min(input_size) < 1:
         raise ExportError(f"input_size must be a (height, width) from 1 up, not {input_size!r}")
 

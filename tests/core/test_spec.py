@@ -1,4 +1,5 @@
 import copy
+import dataclasses
 import json
 
 import numpy as np
@@ -54,6 +55,21 @@ def test_a_spec_without_provenance_and_test_vector_survives():
     assert ModelSpec.from_json(bare.to_json()).to_dict() == bare.to_dict()
 
 
+def test_another_precision_and_tolerance_survive():
+    provenance = dataclasses.replace(SPEC.provenance, precision="fp16")
+    vector = dataclasses.replace(SPEC.test_vector, tolerance=0.005)
+    spec = dataclasses.replace(SPEC, provenance=provenance, test_vector=vector)
+    again = ModelSpec.from_json(spec.to_json())
+    assert (again.provenance.precision, again.test_vector.tolerance) == ("fp16", 0.005)
+
+
+def test_a_spec_that_does_not_name_them_is_of_float32():
+    assert "precision" not in DOCUMENT["provenance"]
+    assert "tolerance" not in DOCUMENT["test_vector"]
+    spec = ModelSpec.from_dict(DOCUMENT)
+    assert (spec.provenance.precision, spec.test_vector.tolerance) == ("fp32", 1e-3)
+
+
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: ".".join(path) or "top")
 def test_an_unknown_key_is_refused(path):
     document = copy.deepcopy(DOCUMENT)
@@ -102,6 +118,9 @@ def test_a_missing_key_is_refused(path, key):
         (("input",), "preprocess", "slow", "preprocess must be one of exact, fast"),
         (("provenance",), "exporter", None, "provenance.exporter must be a text"),
         (("provenance",), "weights", 3, "provenance.weights must be text or null"),
+        (("provenance",), "precision", 16, "provenance.precision must be a text"),
+        (("test_vector",), "tolerance", 0, r"tolerance must be in \(0, 1\)"),
+        (("test_vector",), "tolerance", "1", r"tolerance must be in \(0, 1\)"),
         (("test_vector",), "outputs", [], "test_vector.outputs must be a mapping"),
         (("test_vector", "image"), "size", [9, 9], "holds 18 bytes"),
         (("test_vector", "image"), "size", [-1, 9], "fitting numbers"),

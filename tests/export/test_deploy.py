@@ -17,7 +17,7 @@ from edgevit.export.deploy.fold import (  # noqa: E402
     fold_batchnorm_into_previous,
 )
 from edgevit.export.graph import graph_from_module  # noqa: E402
-from edgevit.export.verify import load_graph  # noqa: E402
+from edgevit.export.session import load_graph  # noqa: E402
 from edgevit.models import cas_vit  # noqa: E402
 
 TOLERANCE = 1e-9  # of outputs around 1, in float64

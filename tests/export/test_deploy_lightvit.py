@@ -21,7 +21,7 @@ from edgevit.errors import ModelError  # noqa: E402
 from edgevit.export import export_model  # noqa: E402
 from edgevit.export.deploy import deploy  # noqa: E402
 from edgevit.export.graph import graph_from_module  # noqa: E402
-from edgevit.export.verify import load_graph  # noqa: E402
+from edgevit.export.session import load_graph  # noqa: E402
 from edgevit.models.lightvit import (  # noqa: E402
     MLP,
     LightViT,

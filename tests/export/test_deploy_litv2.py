@@ -19,7 +19,7 @@ from edgevit import models  # noqa: E402
 from edgevit.errors import ModelError  # noqa: E402
 from edgevit.export.deploy import deploy  # noqa: E402
 from edgevit.export.graph import graph_from_module  # noqa: E402
-from edgevit.export.verify import load_graph  # noqa: E402
+from edgevit.export.session import load_graph  # noqa: E402
 from edgevit.models.litv2 import CONFIGS, LITv2, LITv2Config, LITv2Pyramid  # noqa: E402
 
 TOLERANCE = 1e-9  # of outputs around 1, in float64

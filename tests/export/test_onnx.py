@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 pytestmark = pytest.mark.torch
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
@@ -14,7 +15,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
 import golden  # noqa: E402
 
 import edgevit  # noqa: E402
+from edgevit.cli import main  # noqa: E402
 from edgevit.core.onnx_file import read_multiply_adds  # noqa: E402
+from edgevit.doctor import self_test  # noqa: E402
 from edgevit.errors import ExportError, ModelError  # noqa: E402
 from edgevit.export import export_model  # noqa: E402
 from edgevit.export import onnx as exporter  # noqa: E402
@@ -119,19 +122,53 @@ def test_a_dynamic_batch_gives_each_image_the_answer_it_gets_alone(small, tmp_pa
     assert np.abs(together - np.stack(alone)).max() < 1e-4
 
 
-def test_half_precision_halves_the_file_and_hardly_moves_the_answer(small, tmp_path):
+def test_weights_in_half_precision_halve_the_file_and_hardly_move_the_answer(small, tmp_path):
     checkpoint = small.path.with_name("five.pth")
     half = export_model(
         "cas_vit_xs",
         tmp_path / "half.onnx",
         checkpoint=checkpoint,
         input_size=(32, 32),
-        precision="fp16",
+        half_weights=True,
     )
     assert half.size_bytes < 0.6 * small.size_bytes
     ours, theirs = (report.spec.test_vector.outputs["logits"].values for report in (half, small))
     assert 0 < np.abs(ours - theirs).max() < 0.02
     assert any("half precision moved 'logits' by at most" in note for note in half.notes)
+
+
+def test_the_command_exports_in_half_precision_and_says_what_that_moves(small, tmp_path):
+    path, checkpoint = tmp_path / "half.onnx", small.path.with_name("five.pth")
+    arguments = ["export", "cas_vit_xs", "--checkpoint", checkpoint, "--input-size", "32x32"]
+    result = CliRunner().invoke(
+        main, [*map(str, arguments), "--precision", "fp16", "--output", str(path)]
+    )
+    assert result.exit_code == 0, result.output
+    assert "nodes compute in half precision" in result.output
+    assert "half precision moved 'logits' by at most" in result.output
+    assert [test.problem for test in self_test(path) if test.device] == [None] * len(BACKENDS)
+    with edgevit.Predictor(path) as half, edgevit.Predictor(small.path) as full:
+        assert half.spec.provenance.precision == "fp16"
+        assert half.spec.provenance.checkpoint_sha256 == full.spec.provenance.checkpoint_sha256
+
+
+@SLOW
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("lightvit_tiny", "litv2_s", "cas_vit_xs_retinanet", "cas_vit_xs_semantic_fpn"),
+        *("cas_vit_xs_mask_rcnn", "lightvit_tiny_mask_rcnn", "litv2_s_semantic_fpn"),
+    ],
+)
+def test_every_kind_of_model_exports_in_half_precision(name, tmp_path):
+    path = tmp_path / "half.onnx"
+    report = export_model(name, path, precision="fp16")
+    model = onnx.load(path)
+    made = {node.output[0] for node in model.graph.node if node.op_type == "Cast"}
+    casts = [node for node in model.graph.node if node.op_type == "Cast"]
+    assert not [node for node in casts if node.input[0] in made]
+    assert report.spec.test_vector.tolerance < 0.05
+    assert [test.problem for test in self_test(path) if test.device] == [None] * len(BACKENDS)
 
 
 def test_fresh_weights_are_called_noise(tmp_path):
@@ -183,6 +220,7 @@ def test_a_graph_that_differs_from_its_module_is_not_written(small, tmp_path, mo
     ("arguments", "message"),
     [
         ({"precision": "int4"}, "precision must be one of fp32, fp16"),
+        ({"precision": "fp16", "half_weights": True}, "half_weights is for fp32 graphs"),
         ({"input_size": (0, 3)}, "input_size must be a"),
         ({"num_classes": 0}, "num_classes must be from 1 up"),
         ({"num_classes": 3, "class_names": ["a"]}, "1 class names were given for 3 classes"),
@@ -225,7 +263,7 @@ def test_an_output_that_is_a_folder_is_refused(tmp_path):
 
 
 def test_weights_too_large_for_half_precision_are_named():
-    from edgevit.export.half import store_in_half_precision
+    from edgevit.export.half_weights import store_in_half_precision
 
     weight = onnx.numpy_helper.from_array(np.full(2048, 1e6, np.float32), "large")
     graph = onnx.helper.make_graph([], "g", [], [], [weight])

@@ -23,7 +23,10 @@ from edgevit.doctor import self_test  # noqa: E402
 from edgevit.errors import ExportError  # noqa: E402
 from edgevit.export import export_model  # noqa: E402
 from edgevit.export.deploy import deploy  # noqa: E402
-from edgevit.export.graph import embed_multiply_adds, embed_spec, graph_from_module  # noqa: E402
+from edgevit.export.graph import graph_from_module  # noqa: E402
+from edgevit.export.half import convert_to_half  # noqa: E402
+from edgevit.export.half.links import value_types  # noqa: E402
+from edgevit.export.metadata import embed_multiply_adds, embed_spec  # noqa: E402
 from edgevit.export.operations import multiply_adds  # noqa: E402
 from edgevit.export.table import KINDS  # noqa: E402
 from edgevit.export.verify import answer_and_difference  # noqa: E402
@@ -97,6 +100,26 @@ def assert_same(found, expected):
     assert len(found[0]) == len(expected[0])
     assert overlaps.min() > 0.99
     assert score_errors.max() < 1e-3
+
+
+def test_in_half_precision_everything_about_boxes_stays_in_float32(small, tmp_path):
+    report = convert_to_half(small.path, tmp_path / "half.onnx")
+    model = onnx.load(report.path)
+    types, found = value_types(model), {}
+    for node in model.graph.node:
+        found.setdefault(node.op_type, set()).add(types[node.output[0]])
+    float32, float16 = onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16
+    assert [found[kind] for kind in ("RoiAlign", "Exp", "Gemm", "TopK")] == [{float32}] * 4
+    assert found["Conv"] == {float16}
+
+    answers = []
+    for path in (report.path, small.path):
+        with edgevit.Predictor(path, backend="onnxruntime") as predictor:
+            outputs = predictor.infer(BATCH)
+            answers.append([outputs[name][0] for name in ("boxes", "scores", "class_ids")])
+    overlaps, score_errors, _ = matched_errors(*answers)
+    assert overlaps.min() > 0.9
+    assert score_errors.max() < 0.01
 
 
 @pytest.mark.parametrize("size", [SIZE, PICTURE], ids=["whole", "padded"])

@@ -173,7 +173,7 @@ def test_stochastic_depth_drops_whole_branches_in_training_only():
 def test_the_classifier_exports_as_it_stands():
     pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
     from edgevit.export.graph import graph_from_module
-    from edgevit.export.verify import load_graph
+    from edgevit.export.session import load_graph
 
     torch.manual_seed(0)
     model = LightViT(SMALLEST, num_classes=10).eval()

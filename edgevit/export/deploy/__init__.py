@@ -34,8 +34,13 @@ WHOLES: dict[type[nn.Module], Callable[[Any, tuple[int, int]], nn.Module]] = {
     SemanticFPN: semantic_fpn.DeploySemanticFPN,
 }
 
+# Wholes that gain on processors alone, by sums of large numbers that half precision rounds.
+FLOAT_WHOLES = {RetinaNet}
 
-def deploy(model: nn.Module, input_size: tuple[int, int] = (224, 224)) -> nn.Module:
+
+def deploy(
+    model: nn.Module, input_size: tuple[int, int] = (224, 224), *, half: bool = False
+) -> nn.Module:
     """Build the deploy form of a module.
 
     Modules without a builder are copied, and their children looked at in turn.
@@ -44,19 +49,22 @@ def deploy(model: nn.Module, input_size: tuple[int, int] = (224, 224)) -> nn.Mod
         model: any module; it stays as it is.
         input_size: (height, width) in pixels that the graph will mostly see. It decides between
             forms of equal numbers; the result takes every size that `model` takes.
+        half: whether it shall compute in half precision, on a GPU.
 
     Returns:
         A new module in eval mode, whose parameters need no gradient.
     """
     with torch.no_grad():
-        return _rebuilt(deepcopy(model), input_size).eval().requires_grad_(False)
+        return _rebuilt(deepcopy(model), input_size, half).eval().requires_grad_(False)
 
 
-def _rebuilt(module: nn.Module, input_size: tuple[int, int]) -> nn.Module:
+def _rebuilt(module: nn.Module, input_size: tuple[int, int], half: bool) -> nn.Module:
     builder = BUILDERS.get(type(module))
     if builder is not None:
         return builder(module, input_size)
     for name, child in module.named_children():
-        setattr(module, name, _rebuilt(child, input_size))
+        setattr(module, name, _rebuilt(child, input_size, half))
     whole = WHOLES.get(type(module))
-    return module if whole is None else whole(module, input_size)
+    if whole is None or (half and type(module) in FLOAT_WHOLES):
+        return module
+    return whole(module, input_size)

@@ -1,4 +1,4 @@
-"""Store a graph's weights in half precision."""
+"""Store a graph's weights in half precision, and take them out again."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def store_in_half_precision(model: onnx.ModelProto) -> None:
         if np.abs(values).max() > np.finfo(np.float16).max:
             raise ExportError(
                 f"weight {name!r} holds {np.abs(values).max():.3g}, too large for half precision; "
-                "export with --precision fp32"
+                "export without --half-weights"
             )
         stored = f"{name}.float16"
         tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), stored))
@@ -39,3 +39,22 @@ def store_in_half_precision(model: onnx.ModelProto) -> None:
     nodes = list(model.graph.node)
     del model.graph.node[:]
     model.graph.node.extend(casts + nodes)
+
+
+def widen_stored_weights(model: onnx.ModelProto) -> None:
+    """Undo `store_in_half_precision` but for the rounding, in place."""
+    stored = {
+        tensor.name: tensor
+        for tensor in model.graph.initializer
+        if tensor.data_type == onnx.TensorProto.FLOAT16
+    }
+    kept = []
+    for node in model.graph.node:
+        tensor = stored.get(node.input[0]) if node.op_type == "Cast" else None
+        if tensor is None or node.attribute[0].i != onnx.TensorProto.FLOAT:
+            kept.append(node)
+        else:
+            values = numpy_helper.to_array(tensor).astype(np.float32)
+            tensor.CopyFrom(numpy_helper.from_array(values, node.output[0]))
+    del model.graph.node[:]
+    model.graph.node.extend(kept)
