@@ -16,6 +16,7 @@ import onnxruntime
 from edgevit.backend import cache_dir, file_digests
 
 KEY_LENGTH = 32
+PRIVATE = 0o700  # read, write and enter: the user alone
 
 logger = logging.getLogger(__name__)
 
@@ -46,13 +47,15 @@ def engine_options(model: Path) -> dict[str, str]:
     """Provider options that let TensorRT keep engines and timings for the next start.
 
     ONNX Runtime finds an engine by the graph's hash and the GPU's architecture alone, so every
-    model and every version of the libraries gets a folder of its own. Precision is the graph's.
+    model and every version of the libraries gets a folder of its own. It checks no digest, and an
+    engine is code, so only the user may read or write the folder. Precision is the graph's.
 
     Args:
         model: the ONNX file.
 
     Returns:
-        The options; none where the model names its weights in a way that is not understood.
+        The options; none where the model names its weights in a way that is not understood, or
+        the folder cannot be made, which is a warning.
 
     Raises:
         OSError: if it cannot be read.
@@ -63,12 +66,18 @@ def engine_options(model: Path) -> dict[str, str]:
         return {}
     facts = (files, onnxruntime.__version__, _tensorrt_version())
     key = hashlib.sha256(repr(facts).encode()).hexdigest()[:KEY_LENGTH]
-    folder = str(cache_dir() / "onnxruntime" / "tensorrt" / key)
+    folder = cache_dir() / "onnxruntime" / "tensorrt" / key
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(PRIVATE)
+    except OSError as exc:
+        logger.warning("TensorRT's engines are not kept: %s; set EDGEVIT_CACHE to a folder", exc)
+        return {}
     return {
         "trt_engine_cache_enable": "1",
-        "trt_engine_cache_path": folder,
+        "trt_engine_cache_path": str(folder),
         "trt_timing_cache_enable": "1",
-        "trt_timing_cache_path": folder,
+        "trt_timing_cache_path": str(folder),
     }
 
 

@@ -1,4 +1,6 @@
 import ctypes
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -274,8 +276,21 @@ def test_tensorrt_keeps_engines_in_a_folder_for_each_model(backend, gpu, cache, 
     first, copy, other = (given["trt_engine_cache_path"] for given in options)
     assert first == copy != other
     assert first.startswith(str(cache / "onnxruntime" / "tensorrt"))
+    if os.name == "posix":
+        assert Path(first).stat().st_mode & 0o777 == 0o700
     assert options[0]["trt_engine_cache_enable"] == "1"
     assert not {"trt_fp16_enable", "trt_int8_enable"} & set(options[0])
+
+
+def test_tensorrt_runs_without_a_cache_where_its_folder_cannot_be_made(
+    backend, gpu, cache, monkeypatch, caplog
+):
+    build = gpu()
+    (cache / "file").write_text("no folder")
+    monkeypatch.setenv("EDGEVIT_CACHE", str(cache / "file"))
+    backend.load(MODEL, device="tensorrt:0", options={})
+    assert "trt_engine_cache_enable" not in build.loads[0].providers[0][1]
+    assert "engines are not kept" in caplog.text
 
 
 def test_tensorrts_one_graph_serves_one_run_at_a_time(backend, gpu):
