@@ -1,4 +1,13 @@
-"""What a backend plugin builds on: the two Protocols and the checks that plugins share."""
+"""What a backend plugin builds on: the two Protocols, the checks that plugins share, and the cache.
+
+The cache of compiled models is imported when it is first named: a plugin without one does not pay
+for it at every start.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from edgevit.core.backend import (
     AnyArray,
@@ -13,16 +22,41 @@ from edgevit.core.backend import (
 from edgevit.core.cache import cache_dir, write_atomically
 from edgevit.core.cpu import usable_cores
 
+if TYPE_CHECKING:
+    from edgevit.core.compiled import Build as Build
+    from edgevit.core.compiled import CompiledCache as CompiledCache
+    from edgevit.core.compiled import CompiledModel as CompiledModel
+    from edgevit.core.digests import file_digests as file_digests
+
+_HOMES = {
+    "Build": "edgevit.core.compiled",
+    "CompiledCache": "edgevit.core.compiled",
+    "CompiledModel": "edgevit.core.compiled",
+    "file_digests": "edgevit.core.digests",
+}
+
 __all__ = [
     "AnyArray",
     "Backend",
+    "Build",
+    "CompiledCache",
+    "CompiledModel",
     "Session",
     "TensorInfo",
     "cache_dir",
     "check_feeds",
     "check_options",
+    "file_digests",
     "threads_option",
     "unknown_device",
     "usable_cores",
     "write_atomically",
 ]
+
+
+def __getattr__(name: str) -> Any:  # any public name
+    if name not in _HOMES:
+        raise AttributeError(f"module 'edgevit.backend' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value

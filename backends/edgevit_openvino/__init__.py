@@ -23,15 +23,18 @@ import numpy as np
 
 from edgevit.backend import (
     AnyArray,
+    Build,
+    CompiledCache,
+    CompiledModel,
     TensorInfo,
     cache_dir,
     check_options,
+    file_digests,
     threads_option,
     unknown_device,
     usable_cores,
 )
 from edgevit.errors import InferenceError, InputError, LoadError
-from edgevit_openvino import blobs
 from edgevit_openvino.vendor import FrontEndManager, openvino
 
 CONFIG: dict[str, object] = {"PERFORMANCE_HINT": "LATENCY"}
@@ -159,23 +162,29 @@ class OpenVINOBackend:
     def _cached_session(
         self, model: Path, device: str, config: dict[str, Any], folder: Path
     ) -> OpenVINOSession:
-        made_from = self._made_from(model, device, config)
-        if made_from is None:
+        facts = self._facts(model, device, config)
+        if facts is None:
             return self._session(model, device, config)
-        session = self._imported(blobs.find(folder, made_from), device, config)
+        cache = CompiledCache(folder, suffix=".blob")
+        session, refusal = self._imported(cache, cache.find(facts), config)
         if session is not None:
             return session
-        graph = _read_graph(model)
-        inputs, outputs = _names(graph.inputs), _names(graph.outputs)
-        compiled = self._compile(graph, model, device, config)
+        with cache.building(facts, model, because=refusal) as build:
+            session, _ = self._imported(cache, build.found, config)
+            return session or self._built(build, config)
+
+    def _built(self, build: Build, config: dict[str, Any]) -> OpenVINOSession:
+        graph = _read_graph(build.model)
+        names = {"inputs": _names(graph.inputs), "outputs": _names(graph.outputs)}
+        compiled = self._compile(graph, build.model, build.facts["device"], config)
         content = _export(compiled)
         if content is not None:
-            blobs.store(folder, made_from, blobs.Blob(content, inputs, outputs), model)
-        return OpenVINOSession(compiled, inputs, outputs)
+            build.store(content, names)
+        return OpenVINOSession(compiled, **names)
 
-    def _made_from(self, model: Path, device: str, config: dict[str, Any]) -> blobs.Facts | None:
+    def _facts(self, model: Path, device: str, config: dict[str, Any]) -> dict[str, Any] | None:
         try:
-            files = blobs.file_digests(model)
+            files = file_digests(model)
         except (OSError, ValueError) as exc:
             raise _load_error(model, exc) from exc
         facts = ("FULL_DEVICE_NAME", "DEVICE_ARCHITECTURE", "OPTIMIZATION_CAPABILITIES")
@@ -188,16 +197,20 @@ class OpenVINOBackend:
         }
 
     def _imported(
-        self, blob: blobs.Blob | None, device: str, config: dict[str, Any]
-    ) -> OpenVINOSession | None:
-        if blob is None:
-            return None
+        self, cache: CompiledCache, cached: CompiledModel | None, config: dict[str, Any]
+    ) -> tuple[OpenVINOSession | None, str]:
+        """Load a cached model; where OpenVINO refuses it, say why in place of the session."""
+        if cached is None:
+            return None, ""
         try:
-            compiled = self._core.import_model(blob.content, device, config)
-            return OpenVINOSession(compiled, blob.inputs, blob.outputs)
-        except (RuntimeError, ValueError) as exc:  # ValueError: its names are not this model's
-            logger.warning("OpenVINO refuses a cached model (%s); compiling again", _reason(exc))
-            return None
+            device = cached.record.facts["device"]
+            compiled = self._core.import_model(cached.content, device, config)
+            return OpenVINOSession(compiled, **cached.record.extras), ""
+        except RuntimeError as exc:
+            refusal = f"OpenVINO refuses the cached model ({_reason(exc)})"
+            logger.warning("%s; building it again", refusal)
+            cache.discard(cached)
+            return None, refusal
 
 
 def _tensor_infos(ports: Iterable[Any], names: Iterable[str]) -> list[TensorInfo]:

@@ -1,0 +1,48 @@
+"""What a compiled model was made from: digests of an ONNX file and of its weights beside it."""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+# In a TensorProto, `external_data` names the file that holds the weights as the text "location" in
+# field 1 and the file's name, behind its length, in field 2 (onnx/onnx.proto).
+LOCATION = re.compile(rb"\n\x08location(?:\x12([\x80-\xff]*[\x00-\x7f]))?")
+
+
+def file_digests(model: Path) -> dict[str, str] | None:
+    """Digest an ONNX file and the files beside it that hold its weights.
+
+    Args:
+        model: the ONNX file.
+
+    Returns:
+        Hex SHA-256 by name, the model's own under the empty name; None where the file names its
+        weights in a way that is not understood, so that nothing must be cached.
+
+    Raises:
+        OSError: if the model cannot be read.
+        ValueError: if the model is empty.
+    """
+    with model.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        digests = {"": hashlib.sha256(content).hexdigest()}
+        for name in _locations(content):
+            if name is None:
+                return None
+            path = model.parent / name
+            if name not in digests and path.is_file():
+                digests[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return digests
+
+
+def _locations(content: mmap.mmap) -> Iterator[str | None]:
+    for match in LOCATION.finditer(content):
+        if match[1] is None:
+            yield None
+            continue
+        length = sum((byte & 0x7F) << 7 * index for index, byte in enumerate(match[1]))
+        yield os.fsdecode(content[match.end() : match.end() + length])
