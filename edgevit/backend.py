@@ -1,4 +1,4 @@
-"""What a backend plugin builds on: the two Protocols, the checks that plugins share, and the cache.
+"""What a backend plugin builds on: the Protocols, the checks that plugins share, and the cache.
 
 The cache of compiled models is imported when it is first named: a plugin without one does not pay
 for it at every start.
@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from edgevit.core.backend import (
     AnyArray,
+    AsyncSession,
     Backend,
+    RunHandle,
     Session,
     TensorInfo,
     check_feeds,
@@ -37,10 +39,12 @@ _HOMES = {
 
 __all__ = [
     "AnyArray",
+    "AsyncSession",
     "Backend",
     "Build",
     "CompiledCache",
     "CompiledModel",
+    "RunHandle",
     "Session",
     "TensorInfo",
     "cache_dir",
