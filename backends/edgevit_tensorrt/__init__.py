@@ -16,7 +16,8 @@ builds another one, up to the next power of two. `profiles` replaces both.
 Options:
     threads: int, processor threads of the builder; a run needs none. Default: the physical cores
         this process may use.
-    cache: whether to keep the engine for the next start, or the folder to keep it in; default: true.
+    cache: whether to keep the engine for the next start, or the folder to keep it in; default:
+        true.
     profiles: what shapes will come, for inputs with free axes: a mapping of input name to smallest,
         usual and largest shape, or a list of such mappings, size by size.
     contexts: int, runs at a time, see `submit`; each takes memory of its own. Default: 2.
@@ -50,13 +51,16 @@ class TensorRTBackend:
             BackendError: if this TensorRT cannot be used.
         """
         self._driver = probe.start()
+        self._dla_cores: int | None = None
 
     def devices(self) -> list[str]:
         """GPUs, then DLA cores."""
-        from edgevit_tensorrt.loading import dla_cores
+        if self._dla_cores is None:
+            from edgevit_tensorrt.loading import dla_cores
 
+            self._dla_cores = dla_cores(self._driver)
         gpus = [f"cuda:{index}" for index in range(self._driver.count())]
-        return [*gpus, *(f"dla:{core}" for core in range(dla_cores(self._driver)))]
+        return [*gpus, *(f"dla:{core}" for core in range(self._dla_cores))]
 
     def load(self, model: Path, *, device: str, options: Mapping[str, object]) -> TensorRTSession:
         """Load a model; see `edgevit.backend.Backend`."""

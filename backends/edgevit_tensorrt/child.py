@@ -120,7 +120,9 @@ def _news(name: str) -> Iterator[dict[str, Any]]:
 
     def tell() -> None:
         while not is_over.wait(NEWS_S):
-            step = "{phase}, step {step} of {steps}".format(**progress) if progress else "no details"
+            step = (
+                "{phase}, step {step} of {steps}".format(**progress) if progress else "no details"
+            )
             logger.info("building %s: %.0f s, %s", name, monotonic() - started, step)
 
     thread = Thread(target=tell, daemon=True)
@@ -150,8 +152,8 @@ def _death(request: Request, status: int, errors: Path) -> str:
     advice = ""
     if status == -signal.SIGKILL:
         advice = "; Linux ends so what takes too much memory: pass a smaller option 'workspace'"
-    last = errors.read_text("utf-8", "replace").strip().splitlines()[-3:]
-    said = f". It said: {' '.join(last)}" if last else ""
+    last = errors.read_text("utf-8", "replace").strip().splitlines()[-1:]
+    said = f". It said: {last[0]}" if last else ""
     return f"the builder of {request.model!r} died of {how}{advice}{said}"
 
 

@@ -123,7 +123,7 @@ def _from_dlpack(feed: Any, gpu_index: int, stream: Stream) -> DeviceArray:
     tensor = _DLTensor.from_address(read(capsule, b"dltensor"))
     kind = DLPACK_KINDS.get(tensor.code)
     if kind is None or tensor.lanes != 1:
-        raise InputError(f"the array's DLPack type {tensor.code} is none that NumPy has; convert it")
+        raise InputError(f"the array's DLPack type {tensor.code} is none of NumPy's; convert it")
     dtype = np.dtype(np.bool_ if kind == "b" else f"{kind}{tensor.bits // 8}")
     shape = tuple(tensor.shape[: tensor.ndim])
     strides = tensor.strides[: tensor.ndim] if tensor.strides else None

@@ -21,7 +21,9 @@ class Engine:
     Only what this machine's own cache built comes here: a plan is executable code.
     """
 
-    def __init__(self, plan: bytes, described: Mapping[str, Any], gpu: Gpu, dla: int | None) -> None:
+    def __init__(
+        self, plan: bytes, described: Mapping[str, Any], gpu: Gpu, dla: int | None
+    ) -> None:
         """Deserialise.
 
         Args:

@@ -49,6 +49,7 @@ class Execution:
         self._place: object = None
         self._runs_here = 0
         self._graph: Graph | None = None
+        self.number = 0  # of the last run that was started here
 
     def start(self, feeds: Mapping[str, Any]) -> None:
         """Queue a run; the one before it is done.
@@ -60,6 +61,7 @@ class Execution:
             InferenceError: if TensorRT or CUDA refuses it.
             InputError: if an array on the GPU does not fit.
         """
+        self.number += 1
         with self._engine.gpu.active():
             try:
                 with self._failures():

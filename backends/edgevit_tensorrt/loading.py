@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,6 @@ from edgevit_tensorrt.session import ShapesOf, TensorRTSession
 logger = logging.getLogger(__name__)
 
 
-@cache
 def dla_cores(driver: Driver) -> int:
     """How many DLA cores the first GPU's board has."""
     with driver.open(0).active():

@@ -15,8 +15,9 @@ from typing import Any
 
 import tensorrt as trt
 
-from edgevit_tensorrt.log import Log
 from edgevit_tensorrt.data_types import ONNX_INT64, numpy_dtype
+from edgevit_tensorrt.log import Log
+from edgevit_tensorrt.request import LARGEST_BATCH, RefusedError, Request
 
 logger = logging.getLogger(__name__)
 
@@ -31,8 +32,9 @@ def parse(builder: Any, request: Request, log: Log) -> tuple[Any, bool]:
         RefusedError: naming the node that TensorRT does not support.
     """
     flags = trt.NetworkDefinitionCreationFlag
-    has_weak_types = hasattr(trt.BuilderFlag, "FP16")
-    is_strong = hasattr(flags, "STRONGLY_TYPED") and not (request.dla is not None and has_weak_types)
+    is_strong = hasattr(flags, "STRONGLY_TYPED")
+    if request.dla is not None and hasattr(trt.BuilderFlag, "FP16"):
+        is_strong = False  # a DLA that takes precision flags takes no other precision
     wanted = "STRONGLY_TYPED" if is_strong else "EXPLICIT_BATCH"
     bits = 1 << int(getattr(flags, wanted)) if hasattr(flags, wanted) else 0
     network = builder.create_network(bits)
@@ -67,6 +69,9 @@ def configure(builder: Any, request: Request) -> Any:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options["workspace"])
     if options["optimization_level"] is not None:
         config.builder_optimization_level = options["optimization_level"]
+    # Until it became the rule, in 9, contexts could not share a profile.
+    if hasattr(getattr(trt, "PreviewFeature", None), "PROFILE_SHARING_0806"):
+        config.set_preview_feature(trt.PreviewFeature.PROFILE_SHARING_0806, True)
     if request.dla is not None:
         config.default_device_type = trt.DeviceType.DLA
         config.DLA_core = request.dla
@@ -137,7 +142,7 @@ def add_profiles(
     for profile in wanted if free else []:
         used.append(_add_profile(builder, config, inputs, profile))
     if not free and wanted and any(wanted):
-        raise RefusedError(f"option 'profiles' is given, but no axis of its inputs {inputs} is free")
+        raise RefusedError(f"option 'profiles' is given, but no axis of {inputs} is free")
     return used
 
 

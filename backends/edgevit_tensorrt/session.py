@@ -30,10 +30,13 @@ class TensorRTRun:
 
     def __init__(self, session: TensorRTSession, execution: Execution, number: int) -> None:
         self._session, self._execution, self._number = session, execution, number
+        self._execution_number = execution.number
 
     def result(self) -> dict[str, AnyArray]:
         """Wait for the outputs; they are borrowed."""
         self._session.require_valid(self._number)
+        if self._execution.number != self._execution_number:
+            raise InferenceError("this run's outputs are gone: a later one failed in their place")
         self._execution.wait()
         return self._execution.outputs()
 
@@ -76,11 +79,13 @@ class TensorRTSession:
 
     def run(self, feeds: Mapping[str, Any]) -> dict[str, AnyArray]:
         """Run the graph once; see `edgevit.backend.Session`."""
+        self._require_open()
         # The outputs of a `run` end with the next one, so runs alone need but one context.
         return self._start(feeds, self._slot if self._was_run else self._next(), True).result()
 
     def submit(self, feeds: Mapping[str, Any]) -> TensorRTRun:
         """Queue a run; see `edgevit.backend.AsyncSession`."""
+        self._require_open()
         return self._start(feeds, self._next() if self._number else self._slot, False)
 
     def close(self) -> None:
@@ -111,7 +116,6 @@ class TensorRTSession:
             raise InferenceError("the session is closed; load the model again")
 
     def _start(self, feeds: Mapping[str, Any], index: int, was_run: bool) -> TensorRTRun:
-        self._require_open()
         self._check(feeds)
         slot = self._slots[index]
         if slot.current is not None:

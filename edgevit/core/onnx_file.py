@@ -12,7 +12,10 @@ from pathlib import Path
 
 from edgevit.core.errors import ModelError, ModelNotFoundError
 
-_METADATA_PROPS = 14  # field of ModelProto: repeated StringStringEntryProto
+_GRAPH, _METADATA_PROPS = 7, 14  # fields of ModelProto: GraphProto, StringStringEntryProto
+_INPUT, _OUTPUT = 11, 12  # fields of GraphProto: ValueInfoProto
+_NAME, _TYPE = 1, 2  # fields of ValueInfoProto: text, TypeProto
+_TENSOR_TYPE, _ELEMENT_TYPE = 1, 1  # field of TypeProto, and of the TypeProto.Tensor in it
 _KEY, _VALUE = 1, 2  # fields of StringStringEntryProto
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # protobuf wire types
 
@@ -71,6 +74,55 @@ def read_multiply_adds(path: Path) -> int | None:
     return int(text)
 
 
+def read_io_types(path: Path) -> dict[str, int]:
+    """Read the element types of a graph's inputs and outputs.
+
+    Args:
+        path: the ONNX file.
+
+    Returns:
+        Numbers of TensorProto.DataType by tensor name; a tensor without one is left out.
+
+    Raises:
+        ModelNotFoundError: if there is no such file.
+        ModelError: if the file is not a whole protobuf message.
+    """
+    types: dict[str, int] = {}
+    with _mapped(path) as buffer:
+        try:
+            for start, end in _payloads(buffer, 0, len(buffer), _GRAPH):
+                for field, first, last in _fields(buffer, start, end):
+                    if field in (_INPUT, _OUTPUT):
+                        types.update(_io_type(buffer[first:last]))
+        except (ValueError, IndexError) as exc:
+            raise ModelError(
+                f"{str(path)!r} is not a whole ONNX file ({exc}); export or copy it again"
+            ) from exc
+    return types
+
+
+def _io_type(value_info: bytes) -> dict[str, int]:
+    """Read one ValueInfoProto."""
+    names = [
+        value_info[start:end].decode()
+        for start, end in _payloads(value_info, 0, len(value_info), _NAME)
+    ]
+    return {
+        name: _varint(value_info, start)[0]
+        for name in names
+        for outer in _payloads(value_info, 0, len(value_info), _TYPE)
+        for inner in _payloads(value_info, *outer, _TENSOR_TYPE)
+        for start, _ in _payloads(value_info, *inner, _ELEMENT_TYPE)
+    }
+
+
+def _payloads(buffer: Buffer, start: int, end: int, wanted: int) -> Iterator[tuple[int, int]]:
+    """Yield (start, end) of the payloads of one field."""
+    for field, first, last in _fields(buffer, start, end):
+        if field == wanted:
+            yield first, last
+
+
 def _mapped(path: Path) -> mmap.mmap:
     try:
         with path.open("rb") as file:
@@ -81,9 +133,11 @@ def _mapped(path: Path) -> mmap.mmap:
         raise ModelError(f"the model file {str(path)!r} cannot be read: {exc}") from exc
 
 
-def _fields(buffer: Buffer) -> Iterator[tuple[int, int, int]]:
-    """Yield (field number, start, end) of every field's payload."""
-    position, size = 0, len(buffer)
+def _fields(
+    buffer: Buffer, position: int = 0, size: int | None = None
+) -> Iterator[tuple[int, int, int]]:
+    """Yield (field number, start, end) of every field's payload between two positions."""
+    size = len(buffer) if size is None else size
     while position < size:
         key, position = _varint(buffer, position)
         start, end = _payload(buffer, position, key & 7)
