@@ -29,6 +29,8 @@ PACKAGES = (
     "onnxruntime-gpu",
     "openvino",
     "tensorrt",
+    "cuda-bindings",
+    "pycuda",
     "torch",
     "onnx",
 )

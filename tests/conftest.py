@@ -15,6 +15,7 @@ settings.load_profile("edgevit")
 # What the tests import or were made with; some of it needs PyTorch or onnx.
 collect_ignore_glob = [
     "data/*",
+    "backends/fakes/*",
     "models/golden.py",
     "models/detections.py",
     "export/official_layouts.py",

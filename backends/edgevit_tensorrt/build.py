@@ -70,9 +70,9 @@ def _build(request: Request, emit: Emit) -> dict[str, Any]:
     import tensorrt as trt  # after CUDA has answered
 
     from edgevit_tensorrt import network as graph
-    from edgevit_tensorrt.log import Log, reason
+    from edgevit_tensorrt.log import the_log
 
-    log = Log()
+    log = the_log()
     builder = trt.Builder(log)
     builder.max_threads = request.threads
     network, is_strongly_typed = graph.parse(builder, request, log)
@@ -91,7 +91,7 @@ def _build(request: Request, emit: Emit) -> dict[str, Any]:
         config.progress_monitor = monitor
     plan = builder.build_serialized_network(network, config)
     if plan is None:
-        raise RefusedError(reason(log, "the builder gave no reason"))
+        raise RefusedError(" ".join(log.take_errors(of_all_threads=True)) or "no reason given")
     Path(request.plan).write_bytes(memoryview(plan))
     Path(request.measured).write_bytes(memoryview(timing.serialize()))
     return {**described, "profiles": profiles}

@@ -75,6 +75,7 @@ def _run(request: Request, errors: Path) -> Mapping[str, Any]:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stderr,
+            cwd=errors.parent,  # with -m, Python imports from there first: nobody's own modules
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             encoding="utf-8",
             start_new_session=True,  # Ctrl-C comes to us alone; we end the child

@@ -12,7 +12,7 @@ from edgevit.backend import AnyArray, TensorInfo
 from edgevit.errors import LoadError
 from edgevit_tensorrt.buffers import Bytes, Gpu, Resource
 from edgevit_tensorrt.data_types import numpy_dtype
-from edgevit_tensorrt.log import Log, reason
+from edgevit_tensorrt.log import the_log
 
 
 class Engine:
@@ -35,18 +35,18 @@ class Engine:
         Raises:
             LoadError: if TensorRT refuses it, as another version or GPU does.
         """
-        self.gpu, self.log = gpu, Log()
+        self.gpu, self.log = gpu, the_log()
         self.inputs = [_tensor_info(entry) for entry in described["inputs"]]
         self.outputs = [_tensor_info(entry) for entry in described["outputs"]]
         self.profiles: list[Mapping[str, Any]] = list(described["profiles"])
         with gpu.active():
-            runtime = trt.Runtime(self.log)
-            runtime.engine_host_code_allowed = False
+            self._runtime = trt.Runtime(self.log)
+            self._runtime.engine_host_code_allowed = False
             if dla is not None:
-                runtime.DLA_core = dla
-            self.engine = runtime.deserialize_cuda_engine(plan)
+                self._runtime.DLA_core = dla
+            self.engine = self._runtime.deserialize_cuda_engine(plan)
         if self.engine is None:
-            raise LoadError(reason(self.log, "TensorRT refuses the engine without a reason"))
+            raise LoadError(self.log.reason("TensorRT refuses the engine without a reason"))
         names = {self.engine.get_tensor_name(i) for i in range(self.engine.num_io_tensors)}
         if names != {info.name for info in [*self.inputs, *self.outputs]}:
             raise LoadError(f"the engine has the tensors {sorted(names)}, not the model's")
@@ -105,23 +105,27 @@ class Tensor:
         self._gpu = gpu
         self._host: Bytes = np.empty(0, np.uint8)
         self._device: Resource | None = None
+        self._device_size = 0
         self.address = 0
         self.shape: tuple[int, ...] = ()
         self.bytes = self._host
 
-    def reshape(self, shape: tuple[int, ...], *, address: int | None = None) -> None:
+    def reshape(
+        self, shape: tuple[int, ...], *, address: int | None = None, on_host: bool = True
+    ) -> None:
         """Make room.
 
         Args:
             shape: what it will hold.
             address: where it is on the device, if not in memory of our own.
+            on_host: whether it is also on the host.
         """
         size = int(np.prod(shape, dtype=np.int64)) * self.dtype.itemsize
-        if size > self._host.nbytes or self._host.nbytes == 0:
+        if on_host and (size > self._host.nbytes or self._host.nbytes == 0):
             self._host = self._gpu.allocate_pinned(max(size, 1))
-            self._device = None
-        if address is None and self._device is None:
-            self._device = self._gpu.allocate(self._host.nbytes)
+        if address is None and (self._device is None or size > self._device_size):
+            self._device_size = max(size, 1)
+            self._device = self._gpu.allocate(self._device_size)
         self.address = address or (self._device.address if self._device else 0)
         self.shape = shape
         self.bytes = self._host[:size]

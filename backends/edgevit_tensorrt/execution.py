@@ -14,7 +14,6 @@ from edgevit.errors import InferenceError, InputError, LoadError
 from edgevit_tensorrt.buffers import CudaError, Graph
 from edgevit_tensorrt.device_arrays import DeviceArray, device_array, is_on_device
 from edgevit_tensorrt.engine import Engine, OutputMemory, Tensor
-from edgevit_tensorrt.log import reason
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +36,7 @@ class Execution:
             self._stream = engine.gpu.create_stream()
             self._context = engine.engine.create_execution_context()
             if self._context is None:
-                raise LoadError(reason(engine.log, "TensorRT makes no context, without a reason"))
+                raise LoadError(engine.log.reason("TensorRT makes no context, without a reason"))
             if profile:
                 self._context.set_optimization_profile_async(profile, self._stream.handle)
                 self._stream.synchronize()
@@ -90,11 +89,11 @@ class Execution:
         try:
             yield
         except CudaError as exc:
-            said = reason(self._engine.log, "")
+            said = self._engine.log.reason("")
             raise InferenceError(f"TensorRT failed while running: {exc} {said}".rstrip()) from exc
 
     def _failure(self, what: str) -> InferenceError:
-        said = reason(self._engine.log, "no reason given")
+        said = self._engine.log.reason("no reason given")
         return InferenceError(f"TensorRT failed while running: {what}: {said}")
 
     def _take(self, feeds: Mapping[str, Any]) -> None:
@@ -106,7 +105,7 @@ class Execution:
                 info = TensorInfo(tensor.info.name, tensor.dtype, tensor.info.shape)
                 array = device_array(feed, info, self._gpu_index, self._stream)
                 self._device_feeds[info.name] = array
-                tensor.reshape(array.shape, address=array.address)
+                tensor.reshape(array.shape, address=array.address, on_host=False)
             else:
                 tensor.reshape(feed.shape)
                 tensor.array[...] = _narrowed(feed, tensor)
@@ -121,7 +120,6 @@ class Execution:
             if not self._context.set_input_shape(tensor.info.name, tensor.shape):
                 raise self._failure(f"input {tensor.info} cannot have the shape {tensor.shape}")
         self._infer_shapes()
-        self._unsized = {}
         for tensor in self._outputs:
             self._size(tensor)
         for tensor in (*self._inputs, *self._outputs):
@@ -146,9 +144,9 @@ class Execution:
         shape = tuple(self._context.get_tensor_shape(name))
         if -1 not in shape:
             tensor.reshape(shape)
-            return
-        self._unsized[name] = memory = OutputMemory(self._engine.gpu)
-        self._context.set_output_allocator(name, memory)
+        elif name not in self._unsized:
+            self._unsized[name] = OutputMemory(self._engine.gpu)
+            self._context.set_output_allocator(name, self._unsized[name])
 
     def _queue(self) -> None:
         if self._graph is None and self._runs_here and self._may_capture and not self._unsized:

@@ -15,7 +15,7 @@ from edgevit.errors import LoadError
 from edgevit_tensorrt.buffers import CudaError, Driver, GpuInfo
 from edgevit_tensorrt.child import Built, build
 from edgevit_tensorrt.engine import Engine
-from edgevit_tensorrt.log import Log
+from edgevit_tensorrt.log import the_log
 from edgevit_tensorrt.options import BuildOptions, Options, read_options
 from edgevit_tensorrt.request import Request
 from edgevit_tensorrt.session import ShapesOf, TensorRTSession
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 def dla_cores(driver: Driver) -> int:
     """How many DLA cores the first GPU's board has."""
     with driver.open(0).active():
-        return int(trt.Runtime(Log()).num_DLA_cores)
+        return int(trt.Runtime(the_log()).num_DLA_cores)
 
 
 def load(
@@ -99,7 +99,11 @@ class Source:
         return self._cached(CompiledCache(self.options.cache, suffix=".plan"), files, options)
 
     def grown(self, shapes: ShapesOf) -> Engine:
-        """Build an engine for a batch that the first one does not take."""
+        """Build an engine for a batch that the first one does not take.
+
+        Args:
+            shapes: of the inputs with a free batch.
+        """
         profile = {
             name: (
                 (1, *shape[1:]),
@@ -107,7 +111,6 @@ class Source:
                 (1 << (shape[0] - 1).bit_length(), *shape[1:]),
             )
             for name, shape in shapes.items()
-            if shape
         }
         logger.warning(
             "the engine of %s takes no inputs of %s; option 'profiles' would have built it at load",
@@ -173,7 +176,7 @@ class Source:
             "" if self.options.cache else ", and is not kept: option 'cache' is false",
         )
         request = Request(
-            model=str(self.model),
+            model=str(self.model.absolute()),
             gpu=self.gpu,
             dla=self.dla,
             threads=self.options.threads,

@@ -54,9 +54,12 @@ def _parser_errors(parser: Any, log: Log) -> str:
 
 
 def _parser_error(error: Any) -> str:
-    if hasattr(error, "node_name") and error.node_name():
-        return f"node {error.node_name()!r} ({error.node_operator()}): {error.desc()}"
-    return f"node number {error.node()}: {error.desc()}" if error.node() >= 0 else error.desc()
+    if error.node() < 0:  # of the file as a whole
+        return str(error.desc())
+    if not hasattr(error, "node_name"):
+        return f"node number {error.node()}: {error.desc()}"
+    name = repr(error.node_name()) if error.node_name() else f"number {error.node()}"
+    return f"node {name} ({error.node_operator()}): {error.desc()}"
 
 
 def configure(builder: Any, request: Request) -> Any:

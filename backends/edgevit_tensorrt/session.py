@@ -10,7 +10,7 @@ import numpy as np
 
 from edgevit.backend import AnyArray, check_feeds
 from edgevit.errors import InferenceError, InputError
-from edgevit_tensorrt.device_arrays import shape_of
+from edgevit_tensorrt.device_arrays import is_on_device, shape_of
 from edgevit_tensorrt.engine import Engine
 from edgevit_tensorrt.execution import Execution
 
@@ -47,6 +47,8 @@ class TensorRTSession:
     Feeds may be NumPy arrays, or arrays of PyTorch, CuPy, Numba or PyCUDA that are on the session's
     GPU, and are then read where they are: `predictor.session.run({"image": tensor})`.
     """
+
+    _is_closed = True  # until it is made
 
     def __init__(
         self,
@@ -99,6 +101,10 @@ class TensorRTSession:
                     slot.current.wait()
             self._slots, self._engines, self._grow = [], [], None
 
+    def __del__(self) -> None:
+        # Memory must not go before the runs that use it.
+        self.close()
+
     def require_valid(self, number: int) -> None:
         """Refuse the outputs of a run that later ones have overwritten."""
         self._require_open()
@@ -129,9 +135,9 @@ class TensorRTSession:
 
     def _check(self, feeds: Mapping[str, Any]) -> None:
         """Check what core has not: feeds of which some are on the GPU."""
-        host = {name: feed for name, feed in feeds.items() if isinstance(feed, np.ndarray)}
-        if len(host) == len(feeds):
+        if all(isinstance(feed, np.ndarray) for feed in feeds.values()):
             return
+        host = {name: feed for name, feed in feeds.items() if not is_on_device(feed)}
         names = [info.name for info in self.inputs]
         if set(feeds) != set(names):
             raise InputError(f"the model takes the inputs {names}, but was fed {list(feeds)}")
@@ -153,11 +159,12 @@ class TensorRTSession:
             profile = engine.profile_for(shapes)
             if profile is not None:
                 return index, profile
-        if self._grow is None or any(0 in shape for shape in shapes.values()):
+        free = {info.name: shapes[info.name] for info in self.inputs if info.shape[:1] == (None,)}
+        if self._grow is None or any(0 in shape for shape in free.values()):
             raise InputError(
                 f"the engine does not take the shapes {dict(shapes)}; it was built for "
                 f"{[dict(profile) for profile in self._engines[0].profiles]}; "
                 "pass others as option 'profiles'"
             )
-        self._engines.append(self._grow(shapes))
+        self._engines.append(self._grow(free))
         return len(self._engines) - 1, 0

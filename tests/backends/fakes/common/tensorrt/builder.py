@@ -50,6 +50,17 @@ class IProgressMonitor(Interface):
         self._is_made = True
 
 
+FIRST_LOGGER = []
+
+
+def adopt(logger):
+    """TensorRT has one logger in a process, the first it was given, whoever else gives another."""
+    FIRST_LOGGER.append(logger)
+    if logger is not FIRST_LOGGER[0]:
+        raise AssertionError("a second logger; TensorRT would go on with the first")
+    return logger
+
+
 def say(logger, severity, message):
     if not getattr(logger, "_is_made", False):
         raise TypeError("ILogger.__init__() must be called when overriding __init__")
@@ -269,8 +280,7 @@ def timing_content():
 class Builder:
     def __init__(self, logger):
         MACHINE.require_current()
-        self._logger = logger
-        self._threads = 1
+        self._logger = adopt(logger)
 
     num_DLA_cores = property(lambda self: settings()["dla_cores"])  # noqa: N815
 

@@ -10,7 +10,7 @@ import numpy as np
 from fake_gpu import MACHINE, Failure, record, settings
 
 from tensorrt.bound import ENUMS, VERSION, Interface, bound
-from tensorrt.builder import MAGIC, say
+from tensorrt.builder import MAGIC, adopt, say
 
 __all__ = ["ICudaEngine", "IExecutionContext", "IOutputAllocator", "Runtime"]
 
@@ -34,8 +34,7 @@ class IOutputAllocator(Interface):
 class Runtime:
     def __init__(self, logger):
         MACHINE.require_current()
-        self._logger = logger
-        self._core = None
+        self._logger = adopt(logger)
 
     num_DLA_cores = property(lambda self: settings()["dla_cores"])  # noqa: N815
 

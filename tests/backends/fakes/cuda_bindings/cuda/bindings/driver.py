@@ -62,7 +62,7 @@ def answering(function):
         try:
             value = function(*args)
         except Failure as exc:
-            return (CUresult[exc.code], *([None] * function.__annotations__.get("return", 0)))
+            return (CUresult[exc.code], *([None] * int(function.__annotations__.get("return", 0))))
         return (CUresult.CUDA_SUCCESS, value) if value is not None else (CUresult.CUDA_SUCCESS,)
 
     return call
