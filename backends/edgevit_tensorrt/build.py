@@ -82,7 +82,7 @@ def _build(request: Request, emit: Emit) -> dict[str, Any]:
     profiles = graph.add_profiles(builder, network, config, request.build["profiles"])
     described = graph.describe(network, read_io_types(Path(request.model)))
     if request.dla is not None:
-        graph.report_fallback(network, config)
+        graph.check_dla(network, config)
     timing = graph.use_timing_cache(config, request.timing_cache)
     if hasattr(trt, "IProgressMonitor"):
         from edgevit_tensorrt.progress import Progress

@@ -84,17 +84,44 @@ def configure(builder: Any, request: Request) -> Any:
 
 def allow_types_of(network: Any, config: Any) -> None:
     """Let a weakly typed network compute in the types of its tensors, and only there."""
-    layers = [network.get_layer(index) for index in range(network.num_layers)]
-    kinds = {layer.type for layer in layers}
-    tensors = [network.get_input(index) for index in range(network.num_inputs)]
-    tensors += [output for layer in layers for output in _outputs(layer)]
-    if trt.LayerType.QUANTIZE in kinds:
+    if _is_quantised(network):
         config.set_flag(trt.BuilderFlag.INT8)
-    if any(tensor.dtype == trt.DataType.HALF for tensor in tensors):
+    if _has_half(network):
         config.set_flag(trt.BuilderFlag.FP16)
         config.set_flag(trt.BuilderFlag.PREFER_PRECISION_CONSTRAINTS)
-        for layer in layers:
+        for layer in _layers(network):
             _keep_float32(layer)
+
+
+def check_dla(network: Any, config: Any) -> None:
+    """Refuse a graph of which a DLA can do nothing; warn of the layers that it leaves to the GPU.
+
+    Raises:
+        RefusedError: if the graph has no type that a DLA computes with.
+    """
+    if not _is_quantised(network) and not _has_half(network):
+        raise RefusedError(
+            "a DLA computes in float16 and int8 only, and this model is float32; export it with "
+            "--precision fp16, or quantise it"
+        )
+    layers = _layers(network)
+    left = [layer.name for layer in layers if not config.can_run_on_DLA(layer)]
+    if left:
+        text = "the DLA computes %d of %d layers; the GPU does the others, %r first"
+        logger.warning(text, len(layers) - len(left), len(layers), left[0])
+
+
+def _layers(network: Any) -> list[Any]:
+    return [network.get_layer(index) for index in range(network.num_layers)]
+
+
+def _is_quantised(network: Any) -> bool:
+    return any(layer.type == trt.LayerType.QUANTIZE for layer in _layers(network))
+
+
+def _has_half(network: Any) -> bool:
+    tensors = [tensor for layer in _layers(network) for tensor in _outputs(layer)]
+    return any(tensor.dtype == trt.DataType.HALF for tensor in (*_inputs(network), *tensors))
 
 
 def _keep_float32(layer: Any) -> None:
@@ -109,15 +136,6 @@ def _keep_float32(layer: Any) -> None:
 
 def _outputs(layer: Any) -> list[Any]:
     return [layer.get_output(index) for index in range(layer.num_outputs)]
-
-
-def report_fallback(network: Any, config: Any) -> None:
-    """Warn of the layers that the DLA leaves to the GPU."""
-    layers = [network.get_layer(index) for index in range(network.num_layers)]
-    left = [layer.name for layer in layers if not config.can_run_on_DLA(layer)]
-    if left:
-        text = "the DLA computes %d of %d layers; the GPU does the others, %r first"
-        logger.warning(text, len(layers) - len(left), len(layers), left[0])
 
 
 def add_profiles(

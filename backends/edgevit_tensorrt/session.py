@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from edgevit.backend import AnyArray, check_feeds
-from edgevit.errors import InferenceError, InputError
+from edgevit.errors import InferenceError, InputError, LoadError
+from edgevit_tensorrt.buffers import CudaError
 from edgevit_tensorrt.device_arrays import is_on_device, shape_of
 from edgevit_tensorrt.engine import Engine
 from edgevit_tensorrt.execution import Execution
@@ -67,6 +68,10 @@ class TensorRTSession:
             contexts: runs at a time.
             cuda_graph: whether runs may be captured.
             grow: makes an engine for shapes that the others do not take; None to refuse these.
+
+        Raises:
+            LoadError: if there is not enough memory for a context.
+            CudaError: likewise.
         """
         self.inputs, self.outputs = engine.inputs, engine.outputs
         self.max_in_flight = contexts
@@ -77,6 +82,7 @@ class TensorRTSession:
         self._number = 0  # of the last run
         self._slot = 0  # where it is
         self._was_run = True  # and not a submit
+        self._execution(self._slots[0], (0, 0))  # what does not fit is known at load
         self._is_closed = False
 
     def run(self, feeds: Mapping[str, Any]) -> dict[str, AnyArray]:
@@ -126,7 +132,11 @@ class TensorRTSession:
         slot = self._slots[index]
         if slot.current is not None:
             slot.current.wait()
-        execution = self._execution(slot, {name: shape_of(feed) for name, feed in feeds.items()})
+        shapes = {name: shape_of(feed) for name, feed in feeds.items()}
+        try:
+            execution = self._execution(slot, self._engine_for(shapes))
+        except (LoadError, CudaError) as exc:
+            raise InferenceError(f"TensorRT cannot run the shapes {shapes}: {exc}") from exc
         execution.start(feeds)
         slot.current = execution
         self._number += 1
@@ -143,8 +153,8 @@ class TensorRTSession:
             raise InputError(f"the model takes the inputs {names}, but was fed {list(feeds)}")
         check_feeds([info for info in self.inputs if info.name in host], host)
 
-    def _execution(self, slot: _Slot, shapes: ShapesOf) -> Execution:
-        key = self._engine_for(shapes)
+    def _execution(self, slot: _Slot, key: tuple[int, int]) -> Execution:
+        """The slot's context of an engine and a profile, made when first needed."""
         if key not in slot.executions:
             slot.executions[key] = Execution(
                 self._engines[key[0]],

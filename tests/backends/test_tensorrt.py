@@ -283,6 +283,12 @@ def test_dla_gets_its_core_and_the_gpu_what_it_cannot_do(
     assert made.events("deserialize")[-1]["dla_core"] == 1
 
 
+def test_dla_takes_no_float32_model(machine):
+    backend = machine(dla_cores=1).backend()
+    with pytest.raises(LoadError, match=r"a DLA computes in float16 .*--precision fp16"):
+        load(backend, device="dla:0")
+
+
 def test_batches_are_built_for_and_larger_ones_when_they_come(machine, caplog):
     made = machine()
     session = load(made.backend(), PAIR.path)
@@ -628,9 +634,24 @@ def test_memory_that_runs_out_is_an_inference_error(library, machine):
 
 
 def test_context_that_does_not_fit_is_a_load_error(machine):
-    session = load(machine(contexts=0).backend())
+    made = machine(contexts=0)
     with pytest.raises(LoadError, match="GPU memory could not be allocated"):
-        session.run(CONVOLUTION.feeds())
+        load(made.backend())
+    made.change(contexts=1)
+    session = load(made.backend())
+    made.change(contexts=0)
+    answer(session)
+    with pytest.raises(InferenceError, match="GPU memory could not be allocated"):
+        session.submit(CONVOLUTION.feeds())
+
+
+def test_larger_batch_that_cannot_be_built_for_is_an_inference_error(machine):
+    made = machine()
+    session = load(made.backend(), PAIR.path)
+    made.change(build="fail")
+    with pytest.raises(InferenceError, match=r"the shapes .*\(9, 3\).*any implement"):
+        session.run(PAIR.feeds(9))
+    session.run(PAIR.feeds(8))
 
 
 @pytest.mark.parametrize("library", LIBRARIES)

@@ -49,6 +49,15 @@ class IProgressMonitor(Interface):
     def __init__(self):
         self._is_made = True
 
+    def phase_start(self, phase_name, parent_phase, num_steps):
+        raise RuntimeError("Tried to call pure virtual function")
+
+    def step_complete(self, phase_name, step):
+        raise RuntimeError("Tried to call pure virtual function")
+
+    def phase_finish(self, phase_name):
+        raise RuntimeError("Tried to call pure virtual function")
+
 
 FIRST_LOGGER = []
 
@@ -322,7 +331,7 @@ class Builder:
             device=getattr(config, "default_device_type", None) and config.default_device_type.name,
             dla_core=getattr(config, "DLA_core", None),
             level=getattr(config, "builder_optimization_level", None),
-            threads=self.max_threads,
+            threads=getattr(self, "max_threads", None),
             known_times=bool(config._timing._content),
             fixed=[sorted(map(str, layer._fixed)) for layer in network._layers],
             pid=os.getpid(),

@@ -115,6 +115,8 @@ class IExecutionContext:
         self._profile = None
         self._choose(0)
 
+    engine = property(lambda self: self._engine)
+
     def _choose(self, profile):
         taken = self._engine._taken_profiles
         if self._document["shares_profiles"] or profile not in taken:
