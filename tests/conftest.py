@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,6 +12,12 @@ SHARED = Path(__file__).parents[2] / "shared"
 
 settings.register_profile("edgevit", deadline=None)  # machines are shared: no test asserts a time
 settings.load_profile("edgevit")
+
+if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
+    # PyTorch takes every core in each of the processes that share the tests, and then they wait for
+    # one another. Set before it is imported; what the tests start inherits it.
+    share = (os.cpu_count() or 1) // int(workers)
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, share)))
 
 # What the tests import or were made with; some of it needs PyTorch or onnx.
 collect_ignore_glob = [

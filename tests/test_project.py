@@ -17,6 +17,7 @@ EXAMPLES = sorted(path.name for path in (ROOT / "examples").glob("*.py"))
 PLOT = ["--plot", os.devnull] if find_spec("matplotlib") else []
 ARGUMENTS = {
     "bench_attention.py": ["--shapes", "32x2x14", "--runs", "2", *PLOT],
+    "bench_cache.py": ["--corruptions", "20", "--kills", "2", "--megabytes", "0.1"],
     "bench_export.py": ["--variants", "cas_vit_xs", "--input-size", "64", "--runs", "2"],
     "bench_memory.py": ["--predictions", "40"],
     "bench_overhead.py": ["--runs", "2"],

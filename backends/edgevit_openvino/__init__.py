@@ -37,6 +37,7 @@ from edgevit.backend import (
 from edgevit.errors import InferenceError, InputError, LoadError
 from edgevit_openvino.vendor import FrontEndManager, openvino
 
+PRECISION = "INFERENCE_PRECISION_HINT"
 CONFIG: dict[str, object] = {"PERFORMANCE_HINT": "LATENCY"}
 
 # Threads are not pinned: those of two processes would be pinned to the same cores. 32 bits also on
@@ -44,7 +45,7 @@ CONFIG: dict[str, object] = {"PERFORMANCE_HINT": "LATENCY"}
 CPU_CONFIG: dict[str, object] = {
     "NUM_STREAMS": 1,
     "ENABLE_CPU_PINNING": False,
-    "INFERENCE_PRECISION_HINT": "f32",
+    PRECISION: "f32",
 }
 
 DTYPES = {
@@ -192,8 +193,9 @@ class OpenVINOBackend:
             "files": files,
             "openvino": openvino.get_version(),
             "device": device,
+            "precision": str(config.get(PRECISION, "the device's own")),
             "hardware": {fact: self._property(device, fact) for fact in facts},
-            "config": {name: str(value) for name, value in config.items()},
+            "config": {name: str(value) for name, value in config.items() if name != PRECISION},
         }
 
     def _imported(

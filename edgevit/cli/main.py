@@ -16,6 +16,7 @@ from edgevit.core.errors import EdgeVitError
 # import of any of them.
 COMMANDS = {
     "bench": "Measure a model: stages, overhead, throughput, first answer, memory.",
+    "cache": "List, explain, make and remove compiled models.",
     "classify": "Name what pictures show.",
     "detect": "Find objects in pictures.",
     "doctor": "Show what this machine has; with a MODEL, prove that it computes right here.",

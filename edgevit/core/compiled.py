@@ -120,12 +120,15 @@ class CompiledCache:
             yield build
 
     def discard(self, compiled: CompiledModel) -> None:
-        """Remove a compiled model that its runtime refuses, so that it is built again."""
+        """Remove a compiled model that its runtime refuses, so that it is built again.
+
+        One that another process has built in its place meanwhile stays.
+        """
         try:
             key = key_of(compiled.record.facts)
             for entry in entries(self.folder):
                 if entry.key == key:
-                    remove(entry)
+                    remove(entry, only=compiled.record)
         except OSError as exc:
             logger.warning("%s cannot be removed: %s", compiled.path, exc)
 
@@ -176,7 +179,10 @@ class CompiledCache:
         except BaseException:
             path.unlink(missing_ok=True)
             raise
-        make_room(self.folder, self._limit_bytes, keep=key_of(record.facts))
+        try:
+            make_room(self.folder, self._limit_bytes, keep=key_of(record.facts))
+        except OSError as exc:
+            logger.warning("%s may hold more than its limit: %s", self.folder, exc)
 
 
 @dataclass(slots=True)

@@ -16,6 +16,7 @@ import hashlib
 import json
 import os
 import stat
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -135,11 +136,12 @@ def _read_own(path: Path, length: int | None = None) -> bytes:
 
 def _checked_length(file: BinaryIO, path: Path) -> int:
     status = os.fstat(file.fileno())
-    if os.name == "posix" and status.st_uid not in (os.geteuid(), 0):
-        raise UnusableError(f"{path.name} belongs to another user (uid {status.st_uid})")
-    if os.name == "posix" and status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        mode = f"{stat.S_IMODE(status.st_mode):04o}"
-        raise UnusableError(f"{path.name} may be written by other users (mode {mode})")
+    if sys.platform != "win32":  # files there have other owners and modes
+        if status.st_uid not in (os.geteuid(), 0):
+            raise UnusableError(f"{path.name} belongs to another user (uid {status.st_uid})")
+        if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            mode = f"{stat.S_IMODE(status.st_mode):04o}"
+            raise UnusableError(f"{path.name} may be written by other users (mode {mode})")
     return status.st_size
 
 

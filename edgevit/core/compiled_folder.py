@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from time import time
 
+from edgevit.core.cache import cache_dir
 from edgevit.core.compiled_entry import (
     KEY_DIGITS,
     LOCK,
@@ -25,7 +26,7 @@ from edgevit.core.compiled_entry import (
 )
 from edgevit.core.lock import locked_if_free
 
-LEFT = "left by an interrupted build"
+LEFT = "unfinished"  # an interrupted build's, unless one is going on
 OWN_NAME = re.compile(rf"\.?([0-9a-f]{{{KEY_DIGITS}}})\.")  # temporary files begin with a dot
 
 
@@ -36,7 +37,7 @@ class EntryFiles:
     Args:
         folder: the cache folder.
         key: the entry's.
-        sizes: bytes of its files by name, temporary ones and the lock included.
+        sizes: bytes of its files by name, temporary ones included; the lock is not counted.
         used: when the entry was last read or written, in seconds since 1970.
     """
 
@@ -46,17 +47,25 @@ class EntryFiles:
     used: float = 0
 
     @property
+    def lock(self) -> Path:
+        """The lock that a build of the entry holds."""
+        return self.folder / f"{self.key}{LOCK}"
+
+    @property
     def size_bytes(self) -> int:
         """How much disk its files take."""
         return sum(self.sizes.values())
 
     @property
     def leftovers(self) -> list[str]:
-        """Names of temporary files and of the lock: nobody's, unless a build goes on."""
-        return [name for name in self.sizes if name.startswith(".") or name.endswith(LOCK)]
+        """Names of temporary files: nobody's, unless a build goes on."""
+        return [name for name in self.sizes if name.startswith(".")]
 
-    def check(self) -> tuple[Record | None, str]:
+    def check(self, *, contents: bool = True) -> tuple[Record | None, str]:
         """Read the entry.
+
+        Args:
+            contents: whether to read the compiled model too.
 
         Returns:
             Its record, None where there is no usable one; and what is wrong, empty where the entry
@@ -67,7 +76,8 @@ class EntryFiles:
         record = None
         try:
             record = read_record(self.folder / f"{self.key}{SIDECAR}")
-            read_content(self.folder / f"{self.key}{record.suffix}", record)
+            if contents:
+                read_content(self.folder / f"{self.key}{record.suffix}", record)
         except FileNotFoundError:
             return record, "its compiled model is gone" if record else "it has no record"
         except UnusableError as exc:
@@ -123,6 +133,19 @@ class Removal:
     reason: str
 
 
+def cache_folders() -> list[Path]:
+    """Folders of this user's backends that hold something, `cache_dir()/<backend>`, sorted.
+
+    Raises:
+        OSError: if one is there but cannot be read.
+    """
+    try:
+        inside = sorted(cache_dir().iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return [folder for folder in inside if folder.is_dir() and entries(folder)]
+
+
 def entries(folder: Path) -> list[EntryFiles]:
     """List the entries of a folder, damaged ones and remains too, the last used first.
 
@@ -131,7 +154,8 @@ def entries(folder: Path) -> list[EntryFiles]:
     """
     found: dict[str, EntryFiles] = {}
     for name, status in _files(folder):
-        if match := OWN_NAME.match(name):
+        match = OWN_NAME.match(name)
+        if match and not name.endswith(LOCK):
             entry = found.setdefault(match[1], EntryFiles(folder, match[1]))
             entry.sizes[name] = status.st_size
             entry.used = max(entry.used, status.st_mtime)
@@ -153,16 +177,19 @@ def records(folder: Path) -> list[Record]:
     return found
 
 
-def remove(entry: EntryFiles) -> bool:
+def remove(entry: EntryFiles, only: Record | None = None) -> None:
     """Remove an entry, unless it is being built.
 
-    Returns:
-        Whether it is gone.
+    Args:
+        entry: the entry.
+        only: keep the entry if it has another record than this one by now; None: in any case.
 
     Raises:
         OSError: if the folder cannot be written.
     """
-    return _remove(entry, entry.sizes)
+    with _unless_held(entry.lock) as is_free:
+        if is_free and only in (None, entry.check(contents=False)[0]):
+            _unlink(entry, entry.sizes)
 
 
 def make_room(folder: Path, limit_bytes: int, *, keep: str) -> None:
@@ -199,33 +226,43 @@ def prune(folder: Path, limits: Limits, *, dry_run: bool = False) -> list[Remova
     """
     removals, size_bytes = [], 0
     for entry in entries(folder):
-        record, problem = entry.check()
-        size_bytes += 0 if problem else entry.size_bytes
-        reason = problem or limits.reason(entry, size_bytes)
-        names = list(entry.sizes) if reason else entry.leftovers
-        if names and (dry_run or _remove(entry, names)):
-            freed = sum(entry.sizes[name] for name in names)
-            removals.append(
-                Removal(entry.key, record.name if record else "", freed, reason or LEFT)
-            )
+        with _unless_held(entry.lock) as is_free:
+            if not is_free:
+                continue
+            record, problem = entry.check()
+            size_bytes += 0 if problem else entry.size_bytes
+            reason = problem or limits.reason(entry, size_bytes)
+            names = list(entry.sizes) if reason else entry.leftovers
+            if names:
+                freed = sum(entry.sizes[name] for name in names)
+                model = record.name if record else ""
+                removals.append(Removal(entry.key, model, freed, reason or LEFT))
+            if not dry_run:
+                _unlink(entry, names)
+    if not dry_run:
+        _remove_free_locks(folder)
     return removals
 
 
-def _remove(entry: EntryFiles, names: Iterable[str]) -> bool:
+def _unlink(entry: EntryFiles, names: Iterable[str]) -> None:
     # The sidecar goes first: without it nothing is left that could be taken for an entry.
-    ordered = sorted(names, key=lambda name: not name.endswith(SIDECAR))
-    with _unless_built(entry) as is_free:
-        for name in ordered if is_free else ():
-            (entry.folder / name).unlink(missing_ok=True)
-    return is_free
+    for name in sorted(names, key=lambda name: not name.endswith(SIDECAR)):
+        (entry.folder / name).unlink(missing_ok=True)
+
+
+def _remove_free_locks(folder: Path) -> None:
+    for name, _ in _files(folder):
+        if OWN_NAME.match(name) and name.endswith(LOCK):
+            with _unless_held(folder / name):  # its release removes it
+                pass
 
 
 @contextmanager
-def _unless_built(entry: EntryFiles) -> Iterator[bool]:
-    """Lock an entry if it is free; where the file system has no locks, every entry is."""
+def _unless_held(lock: Path) -> Iterator[bool]:
+    """Take a lock if it is free; where the file system has no locks, every one is."""
     with ExitStack() as stack:
         try:
-            is_free = stack.enter_context(locked_if_free(entry.folder / f"{entry.key}{LOCK}"))
+            is_free = stack.enter_context(locked_if_free(lock))
         except OSError:
             is_free = True
         yield is_free

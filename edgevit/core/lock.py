@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 if sys.platform == "win32":
@@ -82,14 +82,20 @@ def _is_same(descriptor: int, path: Path) -> bool:
 
 
 def _release(descriptor: int, path: Path) -> None:
-    """Remove the file while the lock is held, so that nobody else's is removed."""
-    try:
-        path.unlink(missing_ok=True)
-    except PermissionError:  # Windows removes no open file; prune does later
-        pass
-    finally:
-        _unlock(descriptor)
-        os.close(descriptor)
+    """Unlock; remove the file only while it cannot be anybody else's.
+
+    That is while the lock is held; Windows removes no open file, so there it is afterwards. Where
+    it cannot be removed it stays, and then means nothing.
+    """
+    is_windows = sys.platform == "win32"
+    with suppress(OSError):
+        if not is_windows:
+            path.unlink(missing_ok=True)
+    _unlock(descriptor)
+    os.close(descriptor)
+    with suppress(OSError):
+        if is_windows:
+            path.unlink(missing_ok=True)
 
 
 if sys.platform == "win32":

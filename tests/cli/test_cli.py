@@ -32,7 +32,7 @@ def run(*arguments):
             (name,)
             for name in (
                 *("classify", "detect", "segment", "eval"),
-                *("export", "bench", "doctor", "zoo"),
+                *("export", "bench", "cache", "doctor", "zoo"),
             )
         ),
     ],
