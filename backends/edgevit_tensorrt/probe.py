@@ -8,10 +8,12 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgevit.errors import BackendError, DeviceError
-from edgevit_tensorrt.buffers import Driver, NoDriverError, find_driver
+
+if TYPE_CHECKING:
+    from edgevit_tensorrt.buffers import Driver
 
 # What came with TensorRT 8.5 and is used throughout: tensors by name.
 NEEDED = {
@@ -35,6 +37,8 @@ def start() -> Driver:
     """
     if "tensorrt" not in sys.modules and find_spec("tensorrt") is None:
         raise ImportError("the package tensorrt is not installed")
+    from edgevit_tensorrt.buffers import NoDriverError, find_driver  # most machines stop above
+
     driver = find_driver()
     try:
         driver.start()
