@@ -13,12 +13,13 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from threading import Thread
+from threading import Lock, Thread
 from typing import Any
 
 from edgevit.backend import read_io_types
 from edgevit.errors import EdgeVitError
 from edgevit_tensorrt import probe
+from edgevit_tensorrt.buffers import CudaError
 from edgevit_tensorrt.request import RefusedError, Request
 
 Emit = Callable[[Mapping[str, Any]], None]
@@ -34,7 +35,7 @@ def main() -> None:
         driver = probe.start()
         with driver.open(request.gpu).active():
             emit({"event": "done", **_build(request, emit)})
-    except (RefusedError, EdgeVitError, ImportError) as exc:
+    except (RefusedError, EdgeVitError, ImportError, CudaError) as exc:
         emit({"event": "refused", "reason": str(exc)})
 
 
@@ -43,9 +44,12 @@ def _events() -> Emit:
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
 
+    turn = Lock()  # TensorRT's threads report too
+
     def emit(event: Mapping[str, Any]) -> None:
-        out.write(json.dumps(event) + "\n")
-        out.flush()
+        with turn:
+            out.write(json.dumps(event) + "\n")
+            out.flush()
 
     return emit
 
@@ -62,7 +66,8 @@ class _Passing(logging.Handler):
 
 
 def _die_with_parent() -> None:
-    sys.stdin.read()
+    while os.read(0, 4096):  # not sys.stdin: a thread that waits in it disturbs a normal exit
+        pass
     os._exit(1)
 
 

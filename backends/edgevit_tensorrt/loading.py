@@ -141,7 +141,7 @@ class Source:
             "files": dict(files),
             "tensorrt": trt.__version__,
             "cuda": self.driver.version(),
-            "device": self.device,
+            "device": "cuda" if self.dla is None else "dla",  # equal ones share an engine
             "hardware": {"name": info.name, "compute_capability": info.compute_capability},
             "options": options.facts(),
         }

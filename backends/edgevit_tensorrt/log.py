@@ -35,7 +35,7 @@ class Log(trt.ILogger):
                 self._errors.append((get_ident(), message))
         elif severity == trt.ILogger.Severity.WARNING:
             logger.info("TensorRT: %s", message)
-        else:
+        elif severity == trt.ILogger.Severity.INFO:  # VERBOSE is thousands of lines
             logger.debug("TensorRT: %s", message)
 
     def take_errors(self, *, of_all_threads: bool = False) -> list[str]:

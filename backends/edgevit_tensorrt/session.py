@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 
 from edgevit.backend import AnyArray, check_feeds
 from edgevit.errors import InferenceError, InputError, LoadError
-from edgevit_tensorrt.buffers import CudaError
+from edgevit_tensorrt.buffers import CudaError, Gpu
 from edgevit_tensorrt.device_arrays import is_on_device, shape_of
 from edgevit_tensorrt.engine import Engine
 from edgevit_tensorrt.execution import Execution
@@ -49,8 +50,6 @@ class TensorRTSession:
     GPU, and are then read where they are: `predictor.session.run({"image": tensor})`.
     """
 
-    _is_closed = True  # until it is made
-
     def __init__(
         self,
         engine: Engine,
@@ -84,6 +83,8 @@ class TensorRTSession:
         self._was_run = True  # and not a submit
         self._execution(self._slots[0], (0, 0))  # what does not fit is known at load
         self._is_closed = False
+        # Also without `close`: memory must not go before the runs that use it, nor the driver.
+        self._finish = weakref.finalize(self, _finish, self._gpu, self._slots, self._engines)
 
     def run(self, feeds: Mapping[str, Any]) -> dict[str, AnyArray]:
         """Run the graph once; see `edgevit.backend.Session`."""
@@ -98,18 +99,8 @@ class TensorRTSession:
 
     def close(self) -> None:
         """Release the model, after waiting for what is queued."""
-        if self._is_closed:
-            return
         self._is_closed = True
-        with self._gpu.active():
-            for slot in self._slots:
-                if slot.current is not None:
-                    slot.current.wait()
-            self._slots, self._engines, self._grow = [], [], None
-
-    def __del__(self) -> None:
-        # Memory must not go before the runs that use it.
-        self.close()
+        self._finish()
 
     def require_valid(self, number: int) -> None:
         """Refuse the outputs of a run that later ones have overwritten."""
@@ -178,3 +169,12 @@ class TensorRTSession:
             )
         self._engines.append(self._grow(free))
         return len(self._engines) - 1, 0
+
+
+def _finish(gpu: Gpu, slots: list[_Slot], engines: list[Engine]) -> None:
+    with gpu.active():
+        for slot in slots:
+            if slot.current is not None:
+                slot.current.wait()
+        slots.clear()
+        engines.clear()

@@ -471,6 +471,30 @@ def test_interrupted_load_ends_the_builder(signal_number, machine, folder, tmp_p
         assert list(scratch.iterdir()) == list(folder.iterdir()) == []
 
 
+FORGETTING = """
+from edgevit_tensorrt import TensorRTBackend
+from edgevit.testing.models import CONVOLUTION
+session = TensorRTBackend().load(CONVOLUTION.path, device="cuda:0", options={})
+handles = [session.submit(CONVOLUTION.feeds()) for _ in range(2)]
+outputs = handles[1].result()
+"""
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_program_that_does_not_close_its_session_ends_quietly(library, machine):
+    machine(library=library)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", FORGETTING],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "")
+    assert len(done.stderr.splitlines()) == 1  # the announced build
+    assert "TensorRT builds an engine" in done.stderr
+
+
 def wait_until(condition):
     for _ in range(1200):
         if condition():
@@ -519,6 +543,14 @@ def test_every_version_gpu_and_option_has_an_engine_of_its_own(machine):
     built(machine(gpus=["Another GPU"]))
     assert len(built(machine(cuda=13000))) > 0
     assert len(machine().events("build")) == 5
+
+
+def test_equal_gpus_share_an_engine(machine):
+    made = machine(gpus=["L4", "L4", "A2"])
+    backend = made.backend()
+    for device in ("cuda:0", "cuda:1", "cuda:2"):
+        np.testing.assert_allclose(answer(load(backend, device=device)), ANSWER, rtol=1e-4)
+    assert len(made.events("build")) == 2
 
 
 def test_damaged_engine_is_never_deserialised(machine, folder, caplog):

@@ -102,6 +102,11 @@ class Machine:
         if not self.stack or self.stack[-1] < PRIMARY:
             raise Failure("CUDA_ERROR_INVALID_CONTEXT", "no primary context on this thread")
 
+    def gpu_name(self):
+        """Name of the GPU whose context is current."""
+        self.require_current()
+        return settings()["gpus"][self.stack[-1] - PRIMARY]
+
     def retain(self, index):
         self.require_started()
         if not 0 <= index < len(settings()["gpus"]):

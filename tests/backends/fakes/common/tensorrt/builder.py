@@ -282,7 +282,7 @@ class IBuilderConfig:
 
 
 def timing_content():
-    return f"timing cache of {VERSION} on {settings()['gpus'][0]}".encode()
+    return f"timing cache of {VERSION} on {MACHINE.gpu_name()}".encode()
 
 
 @bound
@@ -363,7 +363,7 @@ def plan(network, config):
     graph = network._graph
     document = {
         "version": VERSION,
-        "gpu": settings()["gpus"][0],
+        "gpu": MACHINE.gpu_name(),
         "model": base64.b64encode(network._model).decode(),
         "inputs": [[v.name, data_type(v.element).name, v.shape] for v in graph.inputs],
         "outputs": [[v.name, data_type(v.element).name, v.shape] for v in graph.outputs],

@@ -47,7 +47,7 @@ class Runtime:
             say(self._logger, "ERROR", "Serialization assertion magicTagRead == kMAGIC_TAG failed.")
             return None
         document = json.loads(content[len(MAGIC) :])
-        if (document["version"], document["gpu"]) != (VERSION, settings()["gpus"][0]):
+        if (document["version"], document["gpu"]) != (VERSION, MACHINE.gpu_name()):
             say(
                 self._logger, "ERROR", "The engine plan file is generated on an incompatible device"
             )
