@@ -18,6 +18,7 @@ from edgevit.core.backend import (
     TensorInfo,
     check_feeds,
     check_options,
+    count_option,
     threads_option,
     unknown_device,
 )
@@ -52,6 +53,7 @@ __all__ = [
     "cache_dir",
     "check_feeds",
     "check_options",
+    "count_option",
     "file_digests",
     "read_io_types",
     "threads_option",

@@ -19,8 +19,9 @@ if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
     share = (os.cpu_count() or 1) // int(workers)
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, share)))
 
-# What the tests import or were made with; some of it needs PyTorch or onnx.
+# What the tests import or were made with; some of it needs PyTorch, onnx or a runtime.
 collect_ignore_glob = [
+    "backends/fake_cuda.py",
     "data/*",
     "backends/fakes/*",
     "models/golden.py",

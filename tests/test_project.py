@@ -19,14 +19,22 @@ ARGUMENTS = {
     "bench_attention.py": ["--shapes", "32x2x14", "--runs", "2", *PLOT],
     "bench_cache.py": ["--corruptions", "20", "--kills", "2", "--megabytes", "0.1"],
     "bench_export.py": ["--variants", "cas_vit_xs", "--input-size", "64", "--runs", "2"],
+    "bench_gpu.py": [
+        *("--device", "cpu", "--models", "cas_vit_xs", "--size", "64", "--batch", "1"),
+        *("--precision", "fp32", "--rounds", "1", "--repeats", "1"),
+    ],
+    "bench_map.py": ["--streams", "1", "2", "--count", "8", "--rounds", "1"],
     "bench_memory.py": ["--predictions", "40"],
     "bench_overhead.py": ["--runs", "2"],
     "bench_postprocess.py": ["--rounds", "1"],
     "bench_resample.py": ["--rounds", "2"],
     "bench_start.py": ["--runs", "1"],
 }
-NEEDS_TORCH = {"04_export.py", "06_families.py", "bench_attention.py", "bench_export.py"}
-EXPORTS_MANY = NEEDS_TORCH - {"04_export.py"}
+NEEDS_TORCH = {
+    *("04_export.py", "06_families.py"),
+    *("bench_attention.py", "bench_export.py", "bench_gpu.py"),
+}
+EXPORTS_MANY = NEEDS_TORCH - {"04_export.py", "bench_gpu.py"}
 
 
 def run_example(name, *arguments):

@@ -199,12 +199,21 @@ def threads_option(options: Mapping[str, object], default: int) -> int:
     Raises:
         InputError: if it is not a whole number from 1 up.
     """
-    threads = options.get("threads")
-    if threads is None:
+    return count_option(options, "threads", default)
+
+
+def count_option(options: Mapping[str, object], name: str, default: int) -> int:
+    """Read an option that counts something; None stands for the default.
+
+    Raises:
+        InputError: if it is not a whole number from 1 up.
+    """
+    count = options.get(name)
+    if count is None:
         return default
-    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
-        raise InputError(f"threads must be a whole number from 1 up, not {threads!r}")
-    return threads
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise InputError(f"{name} must be a whole number from 1 up, not {count!r}")
+    return count
 
 
 def check_feeds(inputs: Sequence[TensorInfo], feeds: Mapping[str, AnyArray]) -> dict[str, AnyArray]:

@@ -4,27 +4,16 @@ import numpy as np
 import pytest
 
 from edgevit.errors import DeviceError, InputError, LoadError
-from edgevit.testing import CHECKS, MODELS_FOLDER
+from edgevit.testing import CHECKS, MODELS_FOLDER, BackendWithOptions
+from edgevit.testing.models import CONVOLUTION
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
 plugin = pytest.importorskip("edgevit_onnxruntime", reason="the plugin is not installed")
+fake_cuda = pytest.importorskip("fake_cuda", reason="ONNX Runtime is not installed")
 
 MODEL = MODELS_FOLDER / "convolution.onnx"
-CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
-
-
-class Driver:
-    """A CUDA driver with `count` devices."""
-
-    def __init__(self, count, status=0):
-        self.count, self.status = count, status
-
-    def cuInit(self, flags):  # its name in the driver
-        return self.status
-
-    def cuDeviceGetCount(self, pointer):
-        pointer._obj.value = self.count
-        return 0
+CPU, CUDA, TENSORRT = fake_cuda.CPU, fake_cuda.CUDA, fake_cuda.TENSORRT
+Driver = fake_cuda.Driver
 
 
 @pytest.fixture
@@ -51,6 +40,11 @@ def cuda_build(monkeypatch):
 @pytest.mark.parametrize("rule", CHECKS)
 def test_backend_keeps_the_rule(rule, backend):
     CHECKS[rule](backend, "cpu")
+
+
+@pytest.mark.parametrize("rule", CHECKS)
+def test_bound_sessions_keep_the_rule(rule, backend):
+    CHECKS[rule](BackendWithOptions(backend, {"io_binding": True}), "cpu")
 
 
 def test_processor_is_always_a_device(backend):
@@ -148,3 +142,159 @@ def test_outputs_are_writable_arrays_of_their_own(backend):
     feeds = {"b": np.ones((1, 3), "f4"), "a": np.ones((1, 3), "f4")}
     first, second = session.run(feeds)["sum"], session.run(feeds)["sum"]
     assert not np.shares_memory(first, second)
+
+
+# GPUs, as far as a fake can show it
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """Pretend to be the GPU wheel on a machine with a GPU."""
+    return lambda **behaviour: fake_cuda.Build(monkeypatch, **behaviour)
+
+
+def graph_ids(build):
+    return sorted({graph for _, graph in build.graphs})
+
+
+GPU_RULES = [
+    "answers_are_right",
+    "batch_may_grow_and_shrink",
+    "failed_run_is_an_inference_error",
+    "closed_session_is_refused",
+    *(rule for rule in CHECKS if "submitted" in rule or "given_up" in rule or "thread" in rule),
+]
+
+
+@pytest.mark.parametrize("device", ["cuda:0", "tensorrt:0"])
+@pytest.mark.parametrize("rule", GPU_RULES)
+def test_gpu_session_keeps_the_rule_on_a_fake(rule, device, backend, gpu):
+    gpu()
+    CHECKS[rule](backend, device)
+
+
+def test_fixed_shapes_run_as_cuda_graphs_one_for_each_run_in_flight(backend, gpu):
+    build = gpu()
+    session = backend.load(MODEL, device="cuda:0", options={})
+    for _ in range(8):
+        session.run(CONVOLUTION.feeds())
+    assert graph_ids(build) == ["1", "2", "3"]  # 0 is ONNX Runtime's own
+    assert build.loads[0].providers == [(CUDA, {"device_id": "0", "enable_cuda_graph": "1"})]
+
+
+@pytest.mark.parametrize(
+    ("model", "behaviour", "reason"),
+    [
+        pytest.param("pair", {}, "needs fixed shapes, and 'b' has", id="free axis"),
+        pytest.param("convolution", {"on_processor": ["Relu"]}, "graph capture", id="node on CPU"),
+    ],
+)
+def test_model_that_cannot_be_a_graph_runs_without_and_says_why(
+    model, behaviour, reason, backend, gpu, caplog
+):
+    build = gpu(**behaviour)
+    path = MODELS_FOLDER / f"{model}.onnx"
+    with caplog.at_level("INFO", logger="edgevit_onnxruntime"):
+        backend.load(path, device="cuda:0", options={})
+    assert build.loads[-1].providers == [(CUDA, {"device_id": "0"})]
+    assert f"{model}.onnx runs without CUDA graph: " in caplog.text
+    assert reason in caplog.text
+
+
+def test_graph_that_is_asked_for_but_not_possible_is_refused(backend, gpu):
+    gpu()
+    with pytest.raises(LoadError, match=r"needs fixed shapes.*export without --dynamic-batch"):
+        backend.load(MODELS_FOLDER / "pair.onnx", device="cuda:0", options={"cuda_graph": True})
+
+
+def test_graph_may_be_declined(backend, gpu):
+    build = gpu()
+    session = backend.load(MODEL, device="cuda:0", options={"cuda_graph": False})
+    session.run(CONVOLUTION.feeds())
+    assert not build.graphs
+
+
+@pytest.mark.parametrize(
+    ("device", "options", "message"),
+    [
+        ("cpu", {"cuda_graph": True}, r"cuda_graph needs a device cuda:N"),
+        ("cuda:0", {"cuda_graph": True, "io_binding": False}, "and io_binding"),
+        ("cuda:0", {"provider_options": {"enable_cuda_graph": 1}}, "the option 'cuda_graph'"),
+        ("tensorrt:0", {"provider_options": {"trt_cuda_graph_enable": 1}}, "option 'cuda_graph'"),
+        ("directml:0", {"io_binding": True}, "io_binding is not to be had on 'directml:0'"),
+        ("cuda:0", {"io_binding": "yes"}, "'io_binding' must be true or false"),
+    ],
+    ids=str,
+)
+def test_binding_options_that_do_not_fit_are_refused(device, options, message, backend, gpu):
+    gpu()
+    with pytest.raises(InputError, match=message):
+        backend.load(MODEL, device=device, options=options)
+
+
+def test_nodes_on_the_processor_are_reported_once(backend, gpu, caplog):
+    gpu(on_processor=["Relu"])
+    backend.load(MODEL, device="cuda:0", options={})
+    (warning,) = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert warning == f"1 of 2 nodes run on {CPU}, not on cuda:0: 1 Relu"
+
+
+def test_all_nodes_on_the_device_are_one_quiet_line(backend, gpu, caplog):
+    gpu()
+    with caplog.at_level("INFO", logger="edgevit_onnxruntime"):
+        backend.load(MODEL, device="cuda:0", options={})
+    assert "all 2 nodes run on cuda:0" in caplog.messages
+
+
+def test_model_of_which_no_node_runs_on_the_device_is_refused(backend, gpu):
+    gpu(on_processor=["Conv", "Relu"])
+    with pytest.raises(LoadError, match=r"none of the model's 2 nodes.*lacks: 1 Conv, 1 Relu"):
+        backend.load(MODEL, device="cuda:0", options={})
+
+
+def test_nodes_that_tensorrt_leaves_go_to_cuda(backend, gpu, caplog):
+    build = gpu(placement=CUDA)
+    backend.load(MODEL, device="tensorrt:0", options={})
+    assert [name for name, _ in build.loads[0].providers] == [TENSORRT, CUDA]
+    assert f"2 of 2 nodes run on {CUDA}, not on tensorrt:0" in caplog.text
+
+
+def test_onnx_runtime_that_cannot_tell_says_so(caplog):
+    plugin.report_placement(object(), CUDA, "cuda:0")
+    assert "does not say whether nodes run on the processor" in caplog.text
+
+
+def test_tensorrt_keeps_engines_in_a_folder_for_each_model(backend, gpu, cache, tmp_path):
+    build = gpu()
+    twin = tmp_path / "twin.onnx"
+    twin.write_bytes(MODEL.read_bytes())
+    for model in (MODEL, twin, MODELS_FOLDER / "pair.onnx"):
+        backend.load(model, device="tensorrt:0", options={})
+    options = [load.providers[0][1] for load in build.loads]
+    first, copy, other = (given["trt_engine_cache_path"] for given in options)
+    assert first == copy != other
+    assert first.startswith(str(cache / "onnxruntime" / "tensorrt"))
+    assert options[0]["trt_engine_cache_enable"] == "1"
+    assert not {"trt_fp16_enable", "trt_int8_enable"} & set(options[0])
+
+
+def test_tensorrts_one_graph_serves_one_run_at_a_time(backend, gpu):
+    build = gpu()
+    session = backend.load(MODEL, device="tensorrt:0", options={"cuda_graph": True})
+    for _ in range(4):
+        session.run(CONVOLUTION.feeds())
+    assert session.max_in_flight == 1
+    assert len(build.graphs) == 1
+
+
+def test_what_onnx_runtime_prints_while_loading_libraries_is_logged(
+    backend, gpu, monkeypatch, caplog, capsys
+):
+    gpu()
+    monkeypatch.setattr(
+        onnxruntime, "preload_dlls", lambda: print("Failed to load x"), raising=False
+    )
+    with caplog.at_level("INFO", logger="edgevit_onnxruntime"):
+        backend.load(MODEL, device="cuda:0", options={})
+    assert "Failed to load x" in caplog.text
+    assert capsys.readouterr().out == ""
