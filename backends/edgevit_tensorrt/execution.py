@@ -33,8 +33,8 @@ class Execution:
         """
         self._engine, self._gpu_index = engine, gpu_index
         with engine.gpu.active():
-            self._stream = engine.gpu.create_stream()
-            self._context = engine.engine.create_execution_context()
+            self._stream: Any = engine.gpu.create_stream()  # None once it is released
+            self._context: Any = engine.engine.create_execution_context()
             if self._context is None:
                 raise LoadError(engine.log.reason("TensorRT makes no context, without a reason"))
             if profile:
@@ -76,6 +76,12 @@ class Execution:
         """Wait until the run is done."""
         with self._engine.gpu.active(), self._failures():
             self._stream.synchronize()
+
+    def release(self) -> None:
+        """Wait for the run, and drop what is on the GPU; a handle may still refer to this."""
+        self.wait()
+        self._inputs, self._outputs, self._unsized = [], [], {}
+        self._graph = self._context = self._stream = None
 
     def outputs(self) -> dict[str, AnyArray]:
         """Outputs of the last run, once it is done; valid until the next start."""
@@ -159,12 +165,13 @@ class Execution:
 
     def _captured(self) -> Graph | None:
         try:
-            return self._stream.capture(self._enqueue)
+            captured: Graph = self._stream.capture(self._enqueue)
         except (CudaError, InferenceError) as exc:  # loops and conditions cannot be captured
             logger.info("no CUDA graph of this model: %s", exc)
             self._engine.log.take_errors()
             self._may_capture = False
             return None
+        return captured
 
     def _enqueue(self) -> None:
         for tensor in self._inputs:

@@ -174,7 +174,7 @@ class TensorRTSession:
 def _finish(gpu: Gpu, slots: list[_Slot], engines: list[Engine]) -> None:
     with gpu.active():
         for slot in slots:
-            if slot.current is not None:
-                slot.current.wait()
+            for execution in slot.executions.values():
+                execution.release()
         slots.clear()
         engines.clear()

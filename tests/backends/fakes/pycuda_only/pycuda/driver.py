@@ -40,10 +40,13 @@ def get_driver_version():
     return settings()["cuda"]
 
 
+THREADS = set()  # that made contexts
+
+
 class Context:
     def __init__(self, number):
         self._number = number
-        self._thread = threading.get_ident()
+        THREADS.add(threading.get_ident())
 
     def push(self):
         call(MACHINE.push, self._number)
@@ -85,12 +88,13 @@ class Dependent:
     def __del__(self):
         if self._free is None:
             return
-        if not MACHINE.stack or MACHINE.stack[-1] < PRIMARY:
-            warnings.warn(
-                "out-of-thread context could not be cleaned up", UserWarning, stacklevel=1
-            )
+        is_current = bool(MACHINE.stack) and MACHINE.stack[-1] >= PRIMARY
+        if not is_current and threading.get_ident() not in THREADS:
+            warnings.warn("leaked: its context is another thread's", UserWarning, stacklevel=1)
             return
+        MACHINE.push(PRIMARY)
         call(*self._free)
+        MACHINE.pop()
 
 
 class DeviceAllocation(Dependent):
