@@ -19,6 +19,8 @@ from edgevit_tensorrt.data_types import ONNX_INT64, numpy_dtype
 from edgevit_tensorrt.log import Log
 from edgevit_tensorrt.request import LARGEST_BATCH, RefusedError, Request
 
+MOST_ERRORS = 4  # of the parser in one message: an operator may be missing a hundred times
+
 logger = logging.getLogger(__name__)
 
 
@@ -50,7 +52,9 @@ def _parser_errors(parser: Any, log: Log) -> str:
     # Before 10, an error has the node's number; its name is only in what the parser logs.
     if errors and not hasattr(trt.ParserError, "node_name"):
         errors = [*logged, *errors]
-    return " ".join(errors or logged) or "its parser gave no reason"
+    said = errors or logged or ["its parser gave no reason"]
+    more = f" ... and {len(said) - MOST_ERRORS} more" if len(said) > MOST_ERRORS else ""
+    return " ".join(said[:MOST_ERRORS]) + more
 
 
 def _parser_error(error: Any) -> str:
@@ -120,7 +124,9 @@ def _is_quantised(network: Any) -> bool:
 
 
 def _has_half(network: Any) -> bool:
-    tensors = [tensor for layer in _layers(network) for tensor in _outputs(layer)]
+    """Say whether float16 is computed with; weights may merely be stored so."""
+    computing = [layer for layer in _layers(network) if layer.type != trt.LayerType.CONSTANT]
+    tensors = [tensor for layer in computing for tensor in _outputs(layer)]
     return any(tensor.dtype == trt.DataType.HALF for tensor in (*_inputs(network), *tensors))
 
 

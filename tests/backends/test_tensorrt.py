@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from tensorrt_machine import LIBRARIES, VERSIONS, forget, start
 
+import edgevit
 from edgevit.backend import CompiledCache
 from edgevit.core.registry import choose_backend, get_backend
 from edgevit.errors import (
@@ -390,6 +391,22 @@ def test_unsupported_operator_without_a_name_is_named_with_its_number(machine):
         load(machine().backend(), UNSUPPORTED)
 
 
+def test_exports_with_newer_operators_are_refused_by_old_parsers(machine):
+    model = Path(edgevit.__file__).parent / "assets/cas_vit_xs_cifar10.onnx"
+    with pytest.raises(LoadError, match=r"While parsing node number .*Gelu.* more$"):
+        load(machine(version="8.6.1").backend(), model)
+    assert load(machine(version="10.3.0").backend(), model).outputs[0].shape == (1, 10)
+
+
+def test_many_unsupported_nodes_are_named_in_one_line(machine, tmp_path):
+    onnx = pytest.importorskip("onnx", reason="onnx makes the model")
+    proto = onnx.load(UNSUPPORTED)
+    proto.graph.node.extend([proto.graph.node[0]] * 9)
+    onnx.save(proto, tmp_path / "model.onnx")
+    with pytest.raises(LoadError, match=r"node number 3 .* and 6 more$"):
+        load(machine().backend(), tmp_path / "model.onnx")
+
+
 def test_builder_that_gives_up_says_why(machine, folder):
     with pytest.raises(LoadError, match="Could not find any implementation for node X"):
         load(machine(build="fail").backend())
@@ -568,20 +585,32 @@ def test_damaged_engine_is_never_deserialised(machine, folder, caplog):
     assert "damaged" in caplog.text
 
 
-def test_engine_that_tensorrt_refuses_is_built_again(machine, folder, caplog):
-    made = machine()
-    backend = made.backend()
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        pytest.param(lambda plan: b"a plan of something else", "magicTagRead", id="no plan"),
+        pytest.param(
+            lambda plan: plan.replace(b'"10.3.0"', b'"10.3.1"'), "incompatible", id="version"
+        ),
+        pytest.param(
+            lambda plan: plan.replace(b'"image"', b'"photo"'), "not the model's", id="model"
+        ),
+    ],
+)
+def test_engine_that_tensorrt_refuses_is_built_again(change, reason, machine, folder, caplog):
+    backend = machine().backend()
     load(backend)
     (plan,) = folder.glob("*.plan")
+    content, record = plan.read_bytes(), record_of(folder)
     cache = CompiledCache(folder, suffix=".plan")
-    facts = record_of(folder).facts
-    cache.discard(cache.find(facts))
-    with cache.building(facts, CONVOLUTION.path) as build:
-        build.store(b"a plan of another version", {"inputs": [], "outputs": [], "profiles": []})
+    cache.discard(cache.find(record.facts))
+    with cache.building(record.facts, CONVOLUTION.path) as build:
+        build.store(change(content), record.extras)
     with caplog.at_level(logging.WARNING):
         np.testing.assert_allclose(answer(load(backend)), ANSWER, rtol=1e-4)
-    assert "TensorRT refuses the cached engine (Serialization assertion" in caplog.text
-    assert plan.read_bytes().startswith(b"fake plan")
+    assert "TensorRT refuses the cached engine" in caplog.text
+    assert reason in caplog.text
+    assert plan.read_bytes() == content
     assert "refuses" in record_of(folder).why
 
 
@@ -881,8 +910,6 @@ def test_wrong_names_beside_an_array_on_the_gpu_are_refused(machine):
 
 
 def test_predictor_hands_arrays_on_the_gpu_to_its_session(machine, registered, tiny):
-    import edgevit
-
     made = machine()
     made.backend()  # lets engines be built here
     with edgevit.Predictor(tiny, backend="tensorrt") as predictor:

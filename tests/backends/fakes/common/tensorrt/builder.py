@@ -12,7 +12,7 @@ from pathlib import Path
 from fake_gpu import MACHINE, record, settings
 
 from tensorrt.bound import ENUMS, VERSION, Interface, bound
-from tensorrt.onnx_graph import INT64, KNOWN, STRING, read
+from tensorrt.onnx_graph import INT64, STRING, UNKNOWN, read
 
 __all__ = [
     *("Builder", "IBuilderConfig", "IHostMemory", "ILayer", "ILogger", "INetworkDefinition"),
@@ -30,6 +30,9 @@ LAYERS = {
     "Constant": "CONSTANT",
 }
 DATA_DEPENDENT = ("NonZero",)
+# The parser of 8.6 knows operators up to opset 17, that of 10 up to 20 (onnx-tensorrt,
+# docs/operators.md of these versions).
+TOO_NEW = () if HAS_INT64 else ("Gelu",)
 
 
 def data_type(element):
@@ -194,7 +197,7 @@ class OnnxParser:
             self._errors.append(ParserError(-1, None, "Failed to parse the ONNX model."))
             return False
         for number, node in enumerate(graph.nodes):
-            if node.operator not in KNOWN:
+            if node.operator.startswith(UNKNOWN) or node.operator in TOO_NEW:
                 self._refuse(number, node)
         for tensor in (*graph.inputs, *graph.outputs):
             if tensor.element == STRING:
@@ -202,7 +205,7 @@ class OnnxParser:
         if any(tensor.element == INT64 for tensor in (*graph.inputs, *graph.outputs)):
             self._cast_down()
         network = self._network
-        is_half = graph.has_half_weights or any(tensor.element == 10 for tensor in graph.inputs)
+        is_half = any(tensor.element == 10 for tensor in graph.inputs)
         network._graph, network._model = graph, Path(model).read_bytes()
         network._layers = [ILayer(node, is_half and not KEPT(node)) for node in graph.nodes]
         return not self._errors

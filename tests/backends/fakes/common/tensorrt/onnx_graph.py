@@ -7,19 +7,14 @@ from pathlib import Path
 
 from edgevit.core.onnx_file import _fields, _varint
 
-KNOWN = (
-    *("Conv", "Relu", "Add", "Sub", "Mul", "Div", "Cast", "Greater", "ReduceSum", "Identity"),
-    *("Reshape", "Gemm", "MatMul", "Softmax", "GlobalAveragePool", "Flatten", "Constant"),
-    *("QuantizeLinear", "DequantizeLinear", "NonZero", "Transpose", "ReduceMean", "Concat"),
-)
-FLOAT16, INT64, STRING = 10, 7, 8
+UNKNOWN = "NoSuch"  # how operators begin that TensorRT does not support
+INT64, STRING = 7, 8
 
 
 @dataclass
 class Node:
     name: str
     operator: str
-    makes_half: bool
 
 
 @dataclass
@@ -34,7 +29,6 @@ class Graph:
     nodes: list[Node]
     inputs: list[Value]
     outputs: list[Value]
-    has_half_weights: bool
 
 
 def payloads(buffer, *path):
@@ -69,14 +63,11 @@ def read(path):
         nodes=[node(part) for part in payloads(graph, 1)],
         inputs=[found for found in inputs if found.name not in names],
         outputs=[value(part) for part in payloads(graph, 12)],
-        has_half_weights=any(number(weight, 2) == FLOAT16 for weight in weights),
     )
 
 
 def node(buffer):
-    operator = text(buffer, 4)
-    to = [number(part, 3) for part in payloads(buffer, 5) if text(part, 1) == "to"]
-    return Node(text(buffer, 3), operator, operator == "Cast" and to == [FLOAT16])
+    return Node(text(buffer, 3), text(buffer, 4))
 
 
 def value(buffer):
