@@ -30,12 +30,14 @@ if TYPE_CHECKING:
     from edgevit.core.compiled import CompiledCache as CompiledCache
     from edgevit.core.compiled import CompiledModel as CompiledModel
     from edgevit.core.digests import file_digests as file_digests
+    from edgevit.core.onnx_file import read_io_types as read_io_types
 
 _HOMES = {
     "Build": "edgevit.core.compiled",
     "CompiledCache": "edgevit.core.compiled",
     "CompiledModel": "edgevit.core.compiled",
     "file_digests": "edgevit.core.digests",
+    "read_io_types": "edgevit.core.onnx_file",
 }
 
 __all__ = [
@@ -53,6 +55,7 @@ __all__ = [
     "check_options",
     "count_option",
     "file_digests",
+    "read_io_types",
     "threads_option",
     "unknown_device",
     "usable_cores",

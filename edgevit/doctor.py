@@ -27,6 +27,8 @@ PACKAGES = (
     "onnxruntime-gpu",
     "openvino",
     "tensorrt",
+    "cuda-bindings",
+    "pycuda",
     "torch",
     "onnx",
 )

@@ -23,6 +23,7 @@ if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
 collect_ignore_glob = [
     "backends/fake_cuda.py",
     "data/*",
+    "backends/fakes/*",
     "models/golden.py",
     "models/detections.py",
     "export/official_layouts.py",

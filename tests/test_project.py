@@ -157,5 +157,6 @@ def test_the_wheel_is_pure_and_holds_what_it_needs(tmp_path):
         "edgevit/assets/matmul.onnx",
         "edgevit_onnxruntime/__init__.py",
         "edgevit_openvino/__init__.py",
+        "edgevit_tensorrt/__init__.py",
     } <= names
     assert not any(name.startswith(("tests/", "examples/")) for name in names)

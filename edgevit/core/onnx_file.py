@@ -19,7 +19,9 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # protobuf wire types
 MULTIPLY_ADDS_KEY = "edgevit.multiply_adds"
 
 _GRAPH = 7  # field of ModelProto
-_INITIALIZER = 5  # field of GraphProto: repeated TensorProto
+_INITIALIZER, _INPUT, _OUTPUT = 5, 11, 12  # fields of GraphProto: TensorProto, ValueInfoProto twice
+_NAME, _TYPE = 1, 2  # fields of ValueInfoProto: text, TypeProto
+_TENSOR_TYPE, _ELEMENT_TYPE = 1, 1  # field of TypeProto, and of the TypeProto.Tensor in it
 _DIMS, _DATA_TYPE = 1, 2  # fields of TensorProto
 
 # TensorProto.DataType of weights -> its usual short name; shapes, indices and texts have others.
@@ -124,6 +126,53 @@ def _tensor(buffer: Buffer, begin: int, stop: int) -> tuple[int, int]:
                 length, start = varint(buffer, start)
                 count *= length
     return data_type, count
+
+
+def read_io_types(path: Path) -> dict[str, int]:
+    """Read the element types of a graph's inputs and outputs.
+
+    Args:
+        path: the ONNX file.
+
+    Returns:
+        Numbers of TensorProto.DataType by tensor name; a tensor without one is left out.
+
+    Raises:
+        ModelNotFoundError: if there is no such file.
+        ModelError: if the file is not a whole protobuf message.
+    """
+    types: dict[str, int] = {}
+    with mapped(path) as buffer:
+        try:
+            for start, end in _payloads(buffer, 0, len(buffer), _GRAPH):
+                for field, first, last in fields(buffer, start, end):
+                    if field in (_INPUT, _OUTPUT):
+                        types.update(_io_type(buffer[first:last]))
+        except (ValueError, IndexError) as exc:
+            raise _not_whole(path, exc) from exc
+    return types
+
+
+def _io_type(value_info: bytes) -> dict[str, int]:
+    """Read one ValueInfoProto."""
+    names = [
+        value_info[start:end].decode()
+        for start, end in _payloads(value_info, 0, len(value_info), _NAME)
+    ]
+    return {
+        name: varint(value_info, start)[0]
+        for name in names
+        for outer in _payloads(value_info, 0, len(value_info), _TYPE)
+        for inner in _payloads(value_info, *outer, _TENSOR_TYPE)
+        for start, _ in _payloads(value_info, *inner, _ELEMENT_TYPE)
+    }
+
+
+def _payloads(buffer: Buffer, start: int, end: int, wanted: int) -> Iterator[tuple[int, int]]:
+    """Yield (start, end) of the payloads of one field."""
+    for field, first, last in fields(buffer, start, end):
+        if field == wanted:
+            yield first, last
 
 
 def mapped(path: Path) -> mmap.mmap:

@@ -6,11 +6,13 @@ from hypothesis import strategies as st
 
 from edgevit.core.onnx_file import (
     MULTIPLY_ADDS_KEY,
+    read_io_types,
     read_metadata,
     read_multiply_adds,
     read_precision,
 )
 from edgevit.errors import ModelError, ModelNotFoundError
+from edgevit.testing import MODELS_FOLDER
 
 TINY = Path(__file__).parents[1] / "data" / "tiny.onnx"
 
@@ -82,6 +84,25 @@ def test_the_onnx_package_reads_the_same_metadata():
     assert read_metadata(TINY) == expected
 
 
+def test_element_types_of_inputs_and_outputs_are_read():
+    float32, uint8, int64, boolean = 1, 2, 7, 9
+    assert read_io_types(MODELS_FOLDER / "integers.onnx") == {
+        "pixels": uint8,
+        "factors": int64,
+        "products": int64,
+        "halves": float32,
+        "is_large": boolean,
+    }
+
+
+@pytest.mark.parametrize("content", [b"\x3a\x05\x5a\x03\x0a\x09x", b"\x3a\x01\xff"], ids=repr)
+def test_a_graph_that_is_cut_has_no_types(tmp_path, content):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match="whole ONNX file"):
+        read_io_types(path)
+
+
 def test_an_absent_file_is_named():
     with pytest.raises(ModelNotFoundError, match=r"no model file 'nowhere\.onnx'"):
         read_metadata(Path("nowhere.onnx"))
@@ -106,7 +127,8 @@ def test_damage_never_raises_anything_else(tmp_path_factory, keep, flip, place):
     content[int(place * (len(content) - 1))] ^= 1 << flip
     path = tmp_path_factory.mktemp("damaged") / "model.onnx"
     path.write_bytes(content[: int(keep * len(content))])
-    try:
-        read_metadata(path)
-    except ModelError as exc:
-        assert str(path) in str(exc)
+    for read in (read_metadata, read_io_types):
+        try:
+            read(path)
+        except ModelError as exc:
+            assert str(path) in str(exc)

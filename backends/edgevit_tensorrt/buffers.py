@@ -1,0 +1,189 @@
+"""Device memory, pinned host memory, streams and graphs, whichever library reaches CUDA.
+
+Two libraries do: NVIDIA's cuda-bindings, which the extra installs, and PyCUDA, which is taken where
+only it is installed, as on many Jetsons. Both work in the device's primary context, the one that
+PyTorch, CuPy and CUDA's runtime use, so their arrays can be read and nothing is initialised twice.
+
+Whatever is allocated is given back when nothing refers to it any more, on any thread.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Bytes = NDArray[np.uint8]
+
+
+class CudaError(Exception):
+    """CUDA refused a call; the message names the call and the error."""
+
+
+class NoDriverError(Exception):
+    """The CUDA driver does not answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class GpuInfo:
+    """One GPU.
+
+    Args:
+        name: the product's name.
+        compute_capability: e.g. `8.7`.
+    """
+
+    name: str
+    compute_capability: str
+
+
+class Resource:
+    """Something on the GPU with an address or a handle, given back with the last reference."""
+
+    def __init__(self, address: int, free: Callable[[], object]) -> None:
+        """Own it.
+
+        Args:
+            address: device address, host address or handle.
+            free: gives it back; must not refer to this object.
+        """
+        self.address = address
+        # At exit the driver gives everything back itself, and may be gone already.
+        weakref.finalize(self, free).atexit = False
+
+
+class PinnedMemory(Resource):
+    """Host memory that the GPU copies from and to without the processor."""
+
+    def __init__(self, address: int, size: int, free: Callable[[], object]) -> None:
+        """Own it; `size` is in bytes."""
+        super().__init__(address, free)
+        self.__array_interface__ = {
+            "shape": (size,),
+            "typestr": "|u1",
+            "data": (address, False),
+            "version": 3,
+        }
+
+    def array(self) -> Bytes:
+        """View it as bytes; the view, and every view of it, keeps the memory alive."""
+        return np.asarray(self)
+
+
+class Graph(Protocol):
+    """Work of a stream that was captured, to be repeated by one call."""
+
+    def launch(self) -> None:
+        """Queue the work again on its stream."""
+
+
+class Stream(Protocol):
+    """A queue of work on one GPU; every call but `handle` needs the GPU to be `active`."""
+
+    handle: int
+    can_capture: bool
+
+    def copy_to_device(self, address: int, source: Bytes) -> None:
+        """Queue a copy of pinned memory to the device."""
+
+    def copy_to_host(self, target: Bytes, address: int) -> None:
+        """Queue a copy from the device to pinned memory."""
+
+    def wait_for(self, other: int) -> None:
+        """Let later work wait for what another library has queued on its stream `other`."""
+
+    def capture(self, work: Callable[[], object]) -> Graph:
+        """Record what `work` queues here instead of doing it.
+
+        Raises:
+            CudaError: if it cannot be recorded; the stream is as before.
+        """
+
+    def synchronize(self) -> None:
+        """Wait until all queued work is done."""
+
+
+class Gpu(Protocol):
+    """One GPU's primary context."""
+
+    def active(self) -> AbstractContextManager[None]:
+        """Make the context the calling thread's own for a `with` block."""
+
+    def allocate(self, size: int) -> Resource:
+        """Allocate `size` bytes on the device."""
+
+    def allocate_pinned(self, size: int) -> Bytes:
+        """Allocate `size` bytes of pinned host memory."""
+
+    def create_stream(self) -> Stream:
+        """Make a stream that waits for no other one."""
+
+
+class Driver(Protocol):
+    """A library that reaches the CUDA driver."""
+
+    library: str
+
+    def start(self) -> None:
+        """Initialise CUDA.
+
+        Raises:
+            NoDriverError: if there is no driver, or it does not answer.
+        """
+
+    def count(self) -> int:
+        """How many GPUs this process may use."""
+
+    def version(self) -> str:
+        """CUDA version of the driver, e.g. `12.6`."""
+
+    def info(self, index: int) -> GpuInfo:
+        """Describe a GPU."""
+
+    def open(self, index: int) -> Gpu:
+        """Retain a GPU's primary context, once for each GPU."""
+
+
+def find_driver() -> Driver:
+    """Choose the installed library; nothing of CUDA is touched.
+
+    Raises:
+        ImportError: if neither library is installed.
+    """
+    if _is_installed("cuda.bindings"):
+        from edgevit_tensorrt.buffers_cuda import CudaDriver
+
+        return CudaDriver()
+    if _is_installed("pycuda"):
+        from edgevit_tensorrt.buffers_pycuda import PycudaDriver
+
+        return PycudaDriver()
+    raise ImportError("neither cuda-bindings nor PyCUDA is installed")
+
+
+def host_address(array: Bytes) -> int:
+    """Host address of a contiguous array's first byte."""
+    return int(array.__array_interface__["data"][0])
+
+
+def cuda_version(number: int) -> str:
+    """Write the driver's number.
+
+    Example:
+        >>> cuda_version(12060)
+        '12.6'
+    """
+    return f"{number // 1000}.{number % 1000 // 10}"
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # of a package's parent
+        return False
