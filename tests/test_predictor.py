@@ -332,7 +332,7 @@ def test_unusable_arguments_are_refused(tiny, argument, message):
 
 
 def test_auto_says_what_it_chose_and_why(tiny, caplog):
-    with caplog.at_level("INFO", logger="edgevit"):
+    with caplog.at_level("INFO", logger="edgevit.core.registry"):
         predictor = edgevit.Predictor(tiny)
     assert [f"backend auto: {predictor.backend}" in message for message in caplog.messages] == [
         True

@@ -35,6 +35,7 @@ NEEDS_TORCH = {
     *("04_export.py", "06_families.py"),
     *("bench_attention.py", "bench_export.py", "bench_gpu.py"),
 }
+HAVE_TESTS_OF_THEIR_OWN = ("03_camera.py", "camera_stream.py", "half_parity.py")
 EXPORTS_MANY = NEEDS_TORCH - {"04_export.py", "bench_gpu.py"}
 
 
@@ -54,7 +55,7 @@ def run_example(name, *arguments):
             ],
         )
         for name in EXAMPLES
-        if name not in ("03_camera.py", "camera_stream.py")
+        if name not in HAVE_TESTS_OF_THEIR_OWN
     ],
 )
 def test_every_example_runs(name):

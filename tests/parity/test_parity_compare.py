@@ -150,7 +150,7 @@ def test_a_backend_that_cannot_show_inner_tensors_is_not_bisected(
             if len(self.outputs) > 1:
                 raise ValueError("one output only")
 
-    monkeypatch.setattr(numpy_runtime, "NumpySession", Untyped)
+    monkeypatch.setattr(numpy_runtime.NumpyBackend, "session", Untyped)
     monkeypatch.setitem(numpy_runtime.OPERATORS, "Relu", np.abs)
     (pair,) = compare(CHAIN, pictures, backends=["onnxruntime", "numpy"]).pairs
     assert pair.divergence is None
