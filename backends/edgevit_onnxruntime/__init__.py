@@ -7,7 +7,8 @@ that does not start is an error, and nodes that it leaves to the processor are r
 Options:
     threads: int, threads of one run; default: the physical cores this process may use.
     config: mapping of text to text, session configuration entries, over the defaults below.
-    provider_options: mapping of text to text, options of the device's execution provider.
+    provider_options: mapping of text to text, options of the device's execution provider, over
+        its defaults; `cuda` computes float32 without TF32 unless `use_tf32` is 1.
     io_binding: bool, keep inputs and outputs in the device's memory, several runs in flight;
         default: true on `cuda` and `tensorrt`, false on `cpu`.
     cuda_graph: bool, capture runs as CUDA graphs, which needs fixed shapes and all nodes on the
@@ -50,6 +51,9 @@ MEMORIES = {"cuda": "cuda", "tensorrt": "cuda", "cpu": "cpu"}
 
 # Kinds of device -> the provider's option for CUDA graphs.
 GRAPH_OPTIONS = {"cuda": "enable_cuda_graph", "tensorrt": "trt_cuda_graph_enable"}
+
+# By default CUDA rounds the factors of float32 products to 10 bits; the answers are the export's.
+CUDA_OPTIONS = {"use_tf32": "0"}
 
 # One run is computed, one is ready to be, and one's outputs are read.
 MAX_IN_FLIGHT = 3
@@ -178,13 +182,19 @@ def _providers(
 ) -> list[tuple[str, dict[str, str]]]:
     """The device's provider; CUDA takes what TensorRT leaves, rather than the processor."""
     kind, _, index = device.partition(":")
-    own = {"device_id": index} if index else {}
-    engines = _engine_options(model) if kind == "tensorrt" else {}
+    place = {"device_id": index} if index else {}
+    own = _own_options(model, kind)
     given = _text_mapping(options, "provider_options")
-    providers = [(PROVIDERS[kind], {**own, **engines, **given, **graph})]
+    providers = [(PROVIDERS[kind], {**place, **own, **given, **graph})]
     if kind == "tensorrt" and PROVIDERS["cuda"] in onnxruntime.get_available_providers():
-        providers.append((PROVIDERS["cuda"], own))
+        providers.append((PROVIDERS["cuda"], {**place, **CUDA_OPTIONS}))
     return providers
+
+
+def _own_options(model: Path, kind: str) -> dict[str, str]:
+    if kind == "tensorrt":
+        return _engine_options(model)
+    return CUDA_OPTIONS if kind == "cuda" else {}
 
 
 def _engine_options(model: Path) -> dict[str, str]:
