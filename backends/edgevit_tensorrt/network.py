@@ -54,7 +54,7 @@ def _parser_errors(parser: Any, log: Log) -> str:
         errors = [*logged, *errors]
     said = errors or logged or ["its parser gave no reason"]
     more = f" ... and {len(said) - MOST_ERRORS} more" if len(said) > MOST_ERRORS else ""
-    return " ".join(said[:MOST_ERRORS]) + more
+    return " ".join(" ".join(said[:MOST_ERRORS]).split()) + more
 
 
 def _parser_error(error: Any) -> str:

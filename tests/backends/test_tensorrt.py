@@ -372,7 +372,7 @@ def test_option_that_is_not_usable_is_named(option, value, machine):
 @pytest.mark.parametrize(
     ("version", "where"),
     [
-        ("8.6.1", r"(?s)node number 0 \[NoSuchOperator.*name: .odd one"),
+        ("8.6.1", r"node number 0 \[NoSuchOperator.*name: .odd one"),
         ("10.3.0", r"node 'odd one' \(NoSuchOperator\): Plugin not"),
         ("11.4.0", r"node 'odd one' \(NoSuchOperator\): Plugin not"),
     ],
