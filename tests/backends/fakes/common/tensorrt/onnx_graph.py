@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgevit.core.onnx_file import _fields, _varint
+from edgevit.core.onnx_file import fields, varint
 
 UNKNOWN = "NoSuch"  # how operators begin that TensorRT does not support
 INT64, STRING = 7, 8
@@ -35,14 +35,14 @@ def payloads(buffer, *path):
     """Byte strings under a path of field numbers."""
     found = [buffer]
     for wanted in path:
-        found = [part[a:b] for part in found for field, a, b in _fields(part) if field == wanted]
+        found = [part[a:b] for part in found for field, a, b in fields(part) if field == wanted]
     return found
 
 
 def number(buffer, field, default=0):
-    for found, start, _ in _fields(buffer):
+    for found, start, _ in fields(buffer):
         if found == field:
-            return _varint(buffer, start)[0]
+            return varint(buffer, start)[0]
     return default
 
 
