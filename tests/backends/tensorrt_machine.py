@@ -9,7 +9,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
 from edgevit.errors import LoadError
+from edgevit.testing.models import CONVOLUTION
 
 FAKES = Path(__file__).parent / "fakes"
 MODULES = ("tensorrt", "cuda", "pycuda", "fake_gpu", "edgevit_tensorrt")
@@ -105,3 +108,29 @@ def start(patch, log, *, library="cuda_bindings", packages=("tensorrt",), **sett
     machine = Machine(patch, log)
     machine.change(**settings)
     return machine
+
+
+ANSWER = CONVOLUTION.answer(CONVOLUTION.feeds())["features"]
+
+
+def load(backend, model=CONVOLUTION.path, device="cuda:0", **options):
+    return backend.load(model, device=device, options=options)
+
+
+def answer(session):
+    return session.run(CONVOLUTION.feeds())["features"].copy()
+
+
+def save(text, path):
+    onnx = pytest.importorskip("onnx", reason="onnx makes the model")
+    opsets = [onnx.helper.make_opsetid("", 17)]
+    model = onnx.helper.make_model(onnx.parser.parse_graph(text), opset_imports=opsets)
+    model.ir_version = 8
+    onnx.save(model, path)
+    return path
+
+
+def built(machine, model=CONVOLUTION.path, device="cuda:0", **options):
+    """What the fake builder noted."""
+    load(machine.backend(), model, device, **options).close()
+    return machine.events("build")[-1]
