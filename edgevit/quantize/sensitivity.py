@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from edgevit.core.errors import InputError
 from edgevit.quantize.compare import Reference
+from edgevit.quantize.forms import Form
 from edgevit.quantize.graph import Graph, Product
-from edgevit.quantize.insert import insert_qdq
 from edgevit.quantize.report import LayerSensitivity
 
 PICTURES = 4  # that each layer is measured on
@@ -19,6 +19,7 @@ def layer_sensitivities(
     products: Sequence[Product],
     thresholds: Mapping[str, float],
     reference: Reference,
+    form: Form,
     multiply_adds: Mapping[str, int],
     step: Callable[[], object],
 ) -> list[LayerSensitivity]:
@@ -29,12 +30,13 @@ def layer_sensitivities(
         products: the layers.
         thresholds: ranges of their inputs.
         reference: the float32 model's answers.
+        form: what the runtime wants.
         multiply_adds: of each layer, by its name.
         step: called after each layer.
     """
     rows = []
     for product in products:
-        quantised = insert_qdq(graph, [product], thresholds)
+        quantised = form.quantize(graph, [product], thresholds)
         found = reference.difference(quantised, limit=PICTURES)
         label = product.weight.removesuffix(".1x1").removesuffix(".weight")
         rows.append(
