@@ -34,10 +34,12 @@ class Form:
             ONNX Runtime has no convolution of integers that answers floats; OpenVINO's does, and
             computes what follows with it.
         polynomial_gelu: see `edgevit.quantize.gelu`.
+        before_moves: see `edgevit.quantize.insert`.
     """
 
     quantized_outputs: bool = False
     polynomial_gelu: bool = False
+    before_moves: bool = False
 
     def prepare(self, graph: Graph) -> Graph:
         """Copy a float32 graph, its activations as this form has them."""

@@ -55,6 +55,7 @@ def insert_qdq(
         for tensor in set(node.output) & set(outputs):
             twins[tensor] = inserter.quantized(tensor)
     made.nodes = inserter.nodes
+    made.drop_unread()
     return made
 
 
