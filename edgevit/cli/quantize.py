@@ -199,8 +199,9 @@ def _table(report: QuantizationReport, rows: int | None) -> Table:
     worst = sorted(report.layers, key=lambda layer: layer.error, reverse=True)
     title = "what each layer costs when it alone is quantised"
     table = Table(title=title if rows is None else f"{title}: the worst {rows}")
-    for heading in ("layer", "M multiply-adds", "error, %", "best class stays, %", "precision"):
-        table.add_column(heading, justify="left" if heading == "layer" else "right")
+    table.add_column("layer", overflow="fold")
+    for heading in ("M mult.-adds", "error, %", "same class, %", "precision"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for layer in worst[:rows]:
         table.add_row(
             layer.layer,

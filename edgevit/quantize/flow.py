@@ -31,7 +31,7 @@ from edgevit.quantize.pictures import notes_on, read_calibration, spread
 from edgevit.quantize.pointwise import linear_layers_as_convolutions
 from edgevit.quantize.record import Record, finished_model
 from edgevit.quantize.report import LayerSensitivity, QuantizationReport
-from edgevit.quantize.sensitivity import keep_in_float, layer_sensitivities
+from edgevit.quantize.sensitivity import check_layers, keep_in_float, layer_sensitivities
 
 RULE_PICTURES = 16  # that rules and corrections are compared on
 PathLike = str | os.PathLike[str]
@@ -156,6 +156,7 @@ def _choose(
     products = graph.products()
     if not products:
         raise QuantizationError("the model has no convolution or linear layer that gains by int8")
+    check_layers(request.keep_float, products)
     tensors = [tensor for product in products for tensor in (product.input, product.output)]
     step = _counter(progress, "observing activations", len(batches))
     ranges = observe(graph, tensors, batches, step)
@@ -219,12 +220,13 @@ def _best_rule(
 ) -> tuple[str, Mapping[str, float], Mapping[str, float]]:
     """The rule, its thresholds, and the error with every rule that was tried."""
     names = list(RULES) if rule == AUTO else [rule]
-    step = _counter(progress, "comparing rules", len(names) * RULE_PICTURES)
+    pictures = min(RULE_PICTURES, len(reference))
+    step = _counter(progress, "comparing rules", len(names) * pictures)
     thresholds, errors = {}, {}
     for name in names:
         thresholds[name] = {tensor: RULES[name](found) for tensor, found in ranges.items()}
         quantised = form.quantize(graph, products, thresholds[name])
-        errors[name] = reference.difference(quantised, limit=RULE_PICTURES, step=step).error
+        errors[name] = reference.difference(quantised, limit=pictures, step=step).error
     best = min(errors, key=lambda name: errors[name])
     return best, thresholds[best], errors
 
