@@ -200,7 +200,7 @@ def _table(report: QuantizationReport, rows: int | None) -> Table:
     title = "what each layer costs when it alone is quantised"
     table = Table(title=title if rows is None else f"{title}: the worst {rows}")
     table.add_column("layer", overflow="fold")
-    for heading in ("M mult.-adds", "error, %", "same class, %", "precision"):
+    for heading in ("multiply-\nadds, M", "error,\n%", "same\nclass, %", "precision"):
         table.add_column(heading, justify="right", no_wrap=True)
     for layer in worst[:rows]:
         table.add_row(

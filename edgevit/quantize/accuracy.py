@@ -12,7 +12,7 @@ from edgevit.evaluate import DataSet, EvaluationReport, evaluate
 from edgevit.predictor import Predictor
 from edgevit.quantize.report import Accuracy
 
-METRICS = {"classify": "top1", "detect": "AP", "segment": "mIoU"}  # by task
+METRICS = {"classify": "top1", "detect": "bbox_AP", "segment": "mIoU"}  # by task
 
 
 def accuracy_of(

@@ -35,7 +35,7 @@ class Accuracy:
     """The data set's figure before and after, 0-1.
 
     Args:
-        metric: `top1`, `AP` or `mIoU`.
+        metric: `top1`, `bbox_AP` or `mIoU`.
         before: of the float32 file.
         after: of the quantised one.
         images: number of pictures.

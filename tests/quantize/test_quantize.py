@@ -313,3 +313,12 @@ def test_runtimes_agree_about_the_bundled_classifier(tmp_path, photos):
         with Predictor(output, backend=backend) as predictor:
             found.append([predictor.classify(path).class_ids[0] for path in paths])
     assert found[0] == found[1]
+
+
+def test_the_gate_reads_the_figure_that_every_task_reports():
+    from edgevit.core.spec import TASKS
+    from edgevit.evaluate.detect import OVERALL
+    from edgevit.quantize.accuracy import METRICS
+
+    assert set(METRICS) == set(TASKS)
+    assert METRICS["detect"].removeprefix("bbox_") in OVERALL
