@@ -145,7 +145,7 @@ def quantize(
         tolerance=finished.tolerance,
         accuracy=accuracy,
         size_bytes=len(finished.content),
-        notes=tuple(notes_on(calibration)),
+        notes=(*notes_on(calibration), *_notes_on(choice)),
     )
 
 
@@ -191,6 +191,19 @@ def _choose(
     best = int(found[1].error < found[0].error)
     errors = (found[0].error, found[1].error)
     return _Choice(backend, speeds, rule, rules, errors, rows, candidates[best], found[best])
+
+
+def _notes_on(choice: _Choice) -> list[str]:
+    """Say for whom the file is not."""
+    speed = choice.speeds.get(choice.backend)
+    notes = [
+        f"the file has the form that {choice.backend} computes fast; other runtimes give its "
+        "answers, but may take longer than with the float32 file"
+    ]
+    fastest = min((found.float32_ms for found in choice.speeds.values()), default=0.0)
+    if speed is not None and speed.int8_ms >= fastest:
+        notes.append("int8 is not faster than float32 on this machine; the float32 file serves it")
+    return notes
 
 
 def _backend(

@@ -153,6 +153,7 @@ def test_the_report_names_every_layer_and_what_few_pictures_mean(int8):
     assert {layer["precision"] for layer in document["layers"]} == {"int8"}
     assert set(document["rules"]) == {"minmax", "percentile", "entropy"}
     assert document["notes"][0].startswith("only 6 pictures calibrated the model")
+    assert "the form that onnxruntime computes fast" in document["notes"][1]
 
 
 def test_layers_stay_in_floating_point_to_keep_the_error(small, pictures, tmp_path):
