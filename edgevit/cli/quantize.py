@@ -104,11 +104,12 @@ def quantize(
     _require_packages()
     from edgevit.quantize import find_pictures, quantize
 
+    pictures = find_pictures(calibration)
     with _Bar() as bar:
         report = quantize(
             source,
             output,
-            find_pictures(calibration),
+            pictures,
             name=model_name,
             backend=backend,
             threads=threads,
@@ -145,7 +146,8 @@ class _Bar:
     """A line of progress on stderr, for the step that is under way."""
 
     def __init__(self) -> None:
-        self._progress = Progress(console=Console(stderr=True), transient=True)
+        console = Console(stderr=True)
+        self._progress = Progress(console=console, transient=True, disable=not console.is_terminal)
         self._task: TaskID | None = None
         self._step = ""
 

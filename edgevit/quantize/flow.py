@@ -31,7 +31,7 @@ from edgevit.quantize.pictures import notes_on, read_calibration, spread
 from edgevit.quantize.pointwise import linear_layers_as_convolutions
 from edgevit.quantize.record import Record, finished_model
 from edgevit.quantize.report import LayerSensitivity, QuantizationReport
-from edgevit.quantize.sensitivity import check_layers, keep_in_float, layer_sensitivities
+from edgevit.quantize.sensitivity import PICTURES, check_layers, keep_in_float, layer_sensitivities
 
 RULE_PICTURES = 16  # that rules and corrections are compared on
 PathLike = str | os.PathLike[str]
@@ -152,11 +152,7 @@ def quantize(
 def _choose(
     graph: Graph, batches: Sequence[Feeds], request: _Request, progress: Progress
 ) -> _Choice:
-    linear_layers_as_convolutions(graph, _shapes(graph, batches[0]))
-    products = graph.products()
-    if not products:
-        raise QuantizationError("the model has no convolution or linear layer that gains by int8")
-    check_layers(request.keep_float, products)
+    products = _products(graph, batches[0], request)
     tensors = [tensor for product in products for tensor in (product.input, product.output)]
     step = _counter(progress, "observing activations", len(batches))
     ranges = observe(graph, tensors, batches, step)
@@ -172,25 +168,45 @@ def _choose(
         graph,
         products,
         thresholds,
-        reference,
+        Reference(graph, batches[:PICTURES]),  # what the form itself changes is no layer's doing
         form,
         _multiply_adds(graph, products, batches[0]),
         _counter(progress, "measuring layers", len(products)),
     )
     rows = keep_in_float(rows, request.max_error, always=request.keep_float)
+    chosen = _chosen(products, rows, request)
+    candidates = [
+        form.quantize(made, chosen, thresholds)
+        for made in (graph, correct_biases(graph, chosen, ranges))
+    ]
+    step = _counter(progress, "comparing with float32", 2 * len(batches))
+    found = [reference.difference(made, step=step) for made in candidates]
+    best = int(found[1].error < found[0].error)
+    errors = (found[0].error, found[1].error)
+    return _Choice(backend, speeds, rule, rules, errors, rows, candidates[best], found[best])
+
+
+def _products(graph: Graph, feeds: Feeds, request: _Request) -> list[Product]:
+    """Bring the graph into the layout that all forms share, and find what can be quantised."""
+    linear_layers_as_convolutions(graph, _shapes(graph, feeds))
+    products = graph.products()
+    if not products:
+        raise QuantizationError("the model has no convolution or linear layer that gains by int8")
+    check_layers(request.keep_float, products)
+    return products
+
+
+def _chosen(
+    products: Sequence[Product], rows: Sequence[LayerSensitivity], request: _Request
+) -> list[Product]:
+    """The products that their rows say are to be quantised."""
     chosen = [p for p, row in zip(products, rows, strict=True) if row.precision == "int8"]
     if not chosen:
         raise QuantizationError(
             f"no layer can be quantised with an error of the answers below {request.max_error}; "
             "allow more with max_error, or keep the float32 file"
         )
-    corrected = correct_biases(graph, chosen, ranges)
-    step = _counter(progress, "comparing with float32", 2 * len(batches))
-    candidates = [form.quantize(made, chosen, thresholds) for made in (graph, corrected)]
-    found = [reference.difference(made, step=step) for made in candidates]
-    best = int(found[1].error < found[0].error)
-    errors = (found[0].error, found[1].error)
-    return _Choice(backend, speeds, rule, rules, errors, rows, candidates[best], found[best])
+    return chosen
 
 
 def _notes_on(choice: _Choice) -> list[str]:

@@ -26,10 +26,10 @@ def layer_sensitivities(
     """Quantise one layer after the other and compare the model's answers.
 
     Args:
-        graph: the float32 graph.
+        graph: the float32 graph, prepared for the form.
         products: the layers.
         thresholds: ranges of their inputs.
-        reference: the float32 model's answers.
+        reference: this graph's answers to a few pictures.
         form: what the runtime wants.
         multiply_adds: of each layer, by its name.
         step: called after each layer.
@@ -37,7 +37,7 @@ def layer_sensitivities(
     rows = []
     for product in products:
         quantised = form.quantize(graph, [product], thresholds)
-        found = reference.difference(quantised, limit=PICTURES)
+        found = reference.difference(quantised)
         rows.append(
             LayerSensitivity(
                 layer_name(product),
