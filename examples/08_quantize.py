@@ -20,7 +20,7 @@ output = sys.argv[3] if len(sys.argv) > 3 else Path(tempfile.mkdtemp()) / "int8.
 report = quantize(model, output, find_pictures(folder), limit=8)
 for name, speed in report.speeds.items():
     print(f"{name}: {speed.float32_ms:.2f} ms in float32, {speed.int8_ms:.2f} ms in int8")
-print(f"{report.path}: answers change by {report.error:.1%}, as {report.backend} likes it")
+print(f"{report.path}: answers change by {report.error:.1%}, made for {report.backend}")
 for note in report.notes:
     print(f"note: {note}")
 for test in self_test(report.path):

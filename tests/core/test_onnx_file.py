@@ -4,7 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgevit.core.onnx_file import MULTIPLY_ADDS_KEY, read_metadata, read_multiply_adds
+from edgevit.core.onnx_file import (
+    MULTIPLY_ADDS_KEY,
+    QUANTIZATION_KEY,
+    read_metadata,
+    read_multiply_adds,
+    read_output_tolerance,
+)
 from edgevit.errors import ModelError, ModelNotFoundError
 
 TINY = Path(__file__).parents[1] / "data" / "tiny.onnx"
@@ -70,3 +76,34 @@ def test_damage_never_raises_anything_else(tmp_path_factory, keep, flip, place):
         read_metadata(path)
     except ModelError as exc:
         assert str(path) in str(exc)
+
+
+def with_quantization(tmp_path, text):
+    key = QUANTIZATION_KEY.encode()
+    entry = bytes([0x0A, len(key), *key, 0x12, len(text), *text])
+    path = tmp_path / "model.onnx"
+    path.write_bytes(TINY.read_bytes() + bytes([0x72, len(entry), *entry]))
+    return path
+
+
+def test_a_quantised_files_tolerance_is_read(tmp_path):
+    path = with_quantization(tmp_path, b'{"output_tolerance": 0.02}')
+    assert read_output_tolerance(path) == 0.02
+    assert read_output_tolerance(TINY) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        (b"", "unreadable edgevit.quantization"),
+        (b"[]", "unreadable edgevit.quantization"),
+        (b"{}", "unreadable edgevit.quantization"),
+        (b'{"output_tolerance": "wide"}', "unreadable edgevit.quantization"),
+        (b'{"output_tolerance": 2}', "outputs to differ by 2"),
+        (b'{"output_tolerance": NaN}', "outputs to differ by nan"),
+    ],
+    ids=lambda value: repr(value)[:24],
+)
+def test_a_tolerance_that_is_none_is_refused(tmp_path, text, match):
+    with pytest.raises(ModelError, match=match):
+        read_output_tolerance(with_quantization(tmp_path, text))
