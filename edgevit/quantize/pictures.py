@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from edgevit.core.errors import InputError, QuantizationError
+from edgevit.evaluate.data import SUFFIXES, pictures_in
 from edgevit.predictor import Predictor
 from edgevit.quantize.calibrate import Feeds
 
-SUFFIXES = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp"))
 FEW = 32  # fewer pictures make ranges that depend on which they are
 SHOWN = 3  # names listed in a message
 
@@ -40,7 +40,7 @@ def find_pictures(folder: str | os.PathLike[str]) -> list[Path]:
     root = Path(folder)
     if not root.is_dir():
         raise InputError(f"the folder of calibration pictures {str(root)!r} is not there")
-    found = sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES)
+    found = pictures_in(root)
     if not found:
         raise InputError(
             f"there are no pictures in {str(root)!r}; calibration takes about a hundred of the "
