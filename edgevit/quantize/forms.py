@@ -20,6 +20,7 @@ from edgevit.quantize.calibrate import Feeds
 from edgevit.quantize.gelu import polynomial_gelus
 from edgevit.quantize.graph import Graph, Product
 from edgevit.quantize.insert import insert_qdq
+from edgevit.quantize.norms import norms_with_batch_axis
 
 RUNS = 15  # of each form and of float32, in turn
 AUTO = "auto"
@@ -34,11 +35,13 @@ class Form:
             ONNX Runtime has no convolution of integers that answers floats; OpenVINO's does, and
             computes what follows with it.
         polynomial_gelu: see `edgevit.quantize.gelu`.
+        batched_norms: see `edgevit.quantize.norms`.
         before_moves: see `edgevit.quantize.insert`.
     """
 
     quantized_outputs: bool = False
     polynomial_gelu: bool = False
+    batched_norms: bool = False
     before_moves: bool = False
 
     def prepare(self, graph: Graph) -> Graph:
@@ -46,6 +49,8 @@ class Form:
         made = graph.copy()
         if self.polynomial_gelu:
             polynomial_gelus(made)
+        if self.batched_norms:
+            norms_with_batch_axis(made)
         return made
 
     def quantize(
@@ -57,7 +62,7 @@ class Form:
 
 
 FORMS: Mapping[str, Form] = {
-    "openvino": Form(polynomial_gelu=True),
+    "openvino": Form(polynomial_gelu=True, batched_norms=True),
     "onnxruntime": Form(quantized_outputs=True),
     "tensorrt": Form(),
 }
