@@ -26,6 +26,7 @@ ARGUMENTS = {
     "bench_map.py": ["--streams", "1", "2", "--count", "8", "--rounds", "1"],
     "bench_memory.py": ["--predictions", "40"],
     "bench_overhead.py": ["--runs", "2"],
+    "bench_quantize.py": [*2 * [ROOT / "tests" / "data" / "tiny.onnx"], "--runs", "2"],
     "bench_postprocess.py": ["--rounds", "1"],
     "bench_resample.py": ["--rounds", "2"],
     "bench_start.py": ["--runs", "1"],
@@ -36,7 +37,8 @@ NEEDS_TORCH = {
     *("bench_attention.py", "bench_export.py", "bench_gpu.py"),
 }
 HAVE_TESTS_OF_THEIR_OWN = ("03_camera.py", "camera_stream.py", "half_parity.py")
-EXPORTS_MANY = NEEDS_TORCH - {"04_export.py", "bench_gpu.py"}
+NEEDS_ONNX = {"08_quantize.py"}
+TAKES_LONG = NEEDS_TORCH - {"04_export.py", "bench_gpu.py"} | NEEDS_ONNX
 
 
 def run_example(name, *arguments):
@@ -50,8 +52,8 @@ def run_example(name, *arguments):
         pytest.param(
             name,
             marks=[
-                *([pytest.mark.torch] if name in NEEDS_TORCH else []),
-                *([pytest.mark.slow] if name in EXPORTS_MANY else []),
+                *([pytest.mark.torch] if name in NEEDS_TORCH | NEEDS_ONNX else []),
+                *([pytest.mark.slow] if name in TAKES_LONG else []),
             ],
         )
         for name in EXAMPLES

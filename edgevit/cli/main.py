@@ -23,6 +23,7 @@ COMMANDS = {
     "eval": "Measure a model's accuracy on a data set.",
     "export": "Turn a checkpoint into one self-describing ONNX file.",
     "parity": "Compare backends, devices and precisions on the same pictures.",
+    "quantize": "Write a model with int8 arithmetic, calibrated on pictures.",
     "segment": "Label every pixel of pictures.",
     "zoo": "List and show the known models.",
 }
