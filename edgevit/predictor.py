@@ -6,7 +6,6 @@ import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
-from threading import Lock
 from time import perf_counter
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -22,6 +21,7 @@ from edgevit.core.onnx_file import read_metadata
 from edgevit.core.preprocess import Preprocessor
 from edgevit.core.registry import choose_backend
 from edgevit.core.results import Classification, Detections, Result, Segmentation
+from edgevit.core.shared_session import SharedSession
 from edgevit.core.signature import check_signature
 from edgevit.core.spec import METADATA_KEY, ModelSpec
 from edgevit.core.strict import is_number
@@ -44,7 +44,8 @@ class Predictor:
     """Loads an exported model and answers images.
 
     A Predictor may be shared by threads: preprocessing runs in each thread, the runtime serves
-    one at a time. It is a context manager; `close` releases the model.
+    one at a time, or several where its sessions are AsyncSessions. It is a context manager; `close`
+    releases the model.
 
     Example:
         with edgevit.Predictor("cas_vit_s.onnx") as predictor:
@@ -99,7 +100,7 @@ class Predictor:
         except SpecError:
             self.session.close()
             raise
-        self._lock = Lock()
+        self._shared = SharedSession(self.session)
         self._buffers: list[NDArray[np.float32]] = []
 
     def classify(self, image: ImageSource, top_k: int = 5) -> Classification:
@@ -178,7 +179,7 @@ class Predictor:
         """Answer an image by the model's task: Classification, Detections or Segmentation."""
         return self._predict(image)
 
-    def map(self, images: Iterable[ImageSource], *, workers: int = 2) -> Iterator[Any]:
+    def map(self, images: Iterable[ImageSource], *, workers: int | None = None) -> Iterator[Any]:
         """Answer many images in order, while decoding and preprocessing the next ones.
 
         Images are taken from the iterable only a few ahead, so an endless stream is fine. One
@@ -186,13 +187,16 @@ class Predictor:
 
         Args:
             images: what `__call__` takes.
-            workers: threads that work ahead.
+            workers: threads that work ahead; None for two, or one more than the runs that the
+                session takes at a time.
 
         Returns:
             An iterator of what `__call__` answers; closing it drops the work ahead.
         """
         from edgevit.core.ordered_map import OrderedMap  # threads cost every start, used by few
 
+        if workers is None:
+            workers = self._shared.max_in_flight + 1
         return OrderedMap(self, images, workers=workers)
 
     def preprocess(self, image: ImageSource) -> tuple[NDArray[np.float32], Geometry]:
@@ -240,8 +244,7 @@ class Predictor:
         """
         feeds = self.feeds(batch, geometry, score_threshold=score_threshold, masks=masks)
         feeds = check_feeds(self.session.inputs, feeds)
-        with self._lock:
-            outputs = self.session.run(feeds)
+        with self._shared.outputs(feeds) as outputs:
             return {name: np.array(output) for name, output in outputs.items()}
 
     def feeds(
@@ -297,8 +300,7 @@ class Predictor:
 
     def close(self) -> None:
         """Release the model; later predictions raise InferenceError. Closing twice is allowed."""
-        with self._lock:
-            self.session.close()
+        self._shared.close()
 
     def __enter__(self) -> Predictor:
         return self
@@ -329,8 +331,7 @@ class Predictor:
             geometry = self._preprocessor(image, batch[0])
             preprocessed = perf_counter()
             feeds = self._feeds_for(batch, geometry, parameters)
-            with self._lock:
-                outputs = self.session.run(feeds)
+            with self._shared.outputs(feeds) as outputs:
                 inferred = perf_counter()
                 result = self.postprocess(outputs, geometry, **parameters)
         finally:

@@ -1,3 +1,4 @@
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import cv2
@@ -14,6 +15,7 @@ from edgevit.errors import (
     ModelNotFoundError,
     SpecError,
 )
+from edgevit.testing import FakeBackend
 
 RED = np.zeros((11, 9, 3), np.uint8)
 RED[..., 2] = 255
@@ -121,6 +123,88 @@ def test_threads_share_a_predictor(predictor):
     with ThreadPoolExecutor(6) as pool:
         names = [result.class_names[0] for result in pool.map(predictor.classify, images)]
     assert names == ["red", "blue"] * 40
+
+
+@pytest.fixture
+def fake_colours(tiny, monkeypatch):
+    """The tiny model's Predictor on a FakeBackend with the given fields, and its session."""
+    from edgevit.core import registry
+
+    def load(**fields):
+        with edgevit.Predictor(tiny, backend="onnxruntime") as true:
+            inputs, outputs = true.session.inputs, true.session.outputs
+
+        def logits(feeds):
+            if feeds["image"].mean() > 0.9:
+                raise InferenceError("too bright")
+            return {"logits": feeds["image"].mean(axis=(2, 3))}
+
+        backend = FakeBackend(inputs, outputs, run=logits, **fields)
+        monkeypatch.setattr(registry, "get_backend", lambda name: backend)
+        predictor = edgevit.Predictor(tiny, backend="fake")
+        return predictor, backend.sessions[0]
+
+    return load
+
+
+WHITE = np.full_like(RED, 255)
+QUEUES = pytest.mark.parametrize(
+    "fields", [{}, {"max_in_flight": 1}, {"max_in_flight": 2}, {"max_in_flight": 3}], ids=str
+)
+
+
+@QUEUES
+def test_map_answers_in_order_however_many_runs_are_in_flight(fields, fake_colours):
+    predictor, session = fake_colours(latency_s=0.001, **fields)
+    answers = [answer.class_names[0] for answer in predictor.map([RED, BLUE, BLUE, RED] * 25)]
+    assert answers == ["red", "blue", "blue", "red"] * 25
+    assert session.runs == 100
+
+
+@pytest.mark.parametrize("most", [2, 3])
+def test_map_keeps_a_runtimes_queue_filled_and_no_fuller(most, fake_colours):
+    predictor, session = fake_colours(latency_s=0.01, max_in_flight=most)
+    list(predictor.map([RED] * 20))
+    assert session.most_in_flight == most
+
+
+@QUEUES
+def test_a_run_that_fails_raises_at_its_own_place(fields, fake_colours):
+    predictor, _ = fake_colours(latency_s=0.001, **fields)
+    answers = predictor.map([RED, WHITE, BLUE, "nowhere.jpg", RED])
+    assert next(answers).class_names[0] == "red"
+    with pytest.raises(InferenceError, match="too bright"):
+        next(answers)
+    assert next(answers).class_names[0] == "blue"
+    with pytest.raises(InputError, match=r"nowhere\.jpg"):
+        next(answers)
+    assert next(answers).class_names[0] == "red"
+
+
+@QUEUES
+def test_threads_have_their_outputs_for_themselves(fields, fake_colours):
+    predictor, _ = fake_colours(latency_s=0.001, **fields)
+
+    def work(image):
+        batch, _ = predictor.preprocess(image)
+        return predictor.infer(batch)["logits"].argmax(), predictor.classify(image).class_ids[0]
+
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(work, [RED, BLUE] * 40))
+    assert answers == [(0, 0), (2, 2)] * 40
+
+
+@QUEUES
+def test_closing_waits_for_outputs_that_are_being_read(fields, fake_colours):
+    predictor, session = fake_colours(latency_s=0.02, **fields)
+    with ThreadPoolExecutor(2) as pool:
+        jobs = [pool.submit(predictor.classify, image) for image in (RED, BLUE)]
+        while session.runs < 2:
+            time.sleep(0.001)
+        predictor.close()
+        assert [job.result().class_names[0] for job in jobs] == ["red", "blue"]
+    with pytest.raises(InferenceError, match="closed"):
+        predictor.classify(RED)
 
 
 def test_map_answers_in_order(predictor):

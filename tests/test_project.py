@@ -18,6 +18,7 @@ PLOT = ["--plot", os.devnull] if find_spec("matplotlib") else []
 ARGUMENTS = {
     "bench_attention.py": ["--shapes", "32x2x14", "--runs", "2", *PLOT],
     "bench_export.py": ["--variants", "cas_vit_xs", "--input-size", "64", "--runs", "2"],
+    "bench_map.py": ["--streams", "1", "2", "--count", "8", "--rounds", "1"],
     "bench_memory.py": ["--predictions", "40"],
     "bench_overhead.py": ["--runs", "2"],
     "bench_postprocess.py": ["--rounds", "1"],

@@ -6,9 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgevit.backend import Backend, Session, TensorInfo
+from edgevit.backend import AsyncSession, Backend, Session, TensorInfo
 from edgevit.errors import DeviceError, InferenceError, InputError
-from edgevit.testing import CHECKS, ConformanceError, FakeBackend, check_backend
+from edgevit.testing import (
+    CHECKS,
+    BackendWithOptions,
+    ConformanceError,
+    FakeBackend,
+    check_backend,
+)
 
 X = TensorInfo("x", np.dtype("f4"), (None, 2))
 Y = TensorInfo("y", np.dtype("f4"), (None, 3))
@@ -116,6 +122,47 @@ def run_after_close(session, run, feeds):
     return run(session, feeds)
 
 
+def queued(breaking):
+    """Break the session that has a queue."""
+
+    def apply(runtime, monkeypatch):
+        monkeypatch.setattr(runtime.NumpyBackend, "session", runtime.QueuedNumpySession)
+        breaking(runtime, monkeypatch)
+
+    return apply
+
+
+def queue_member(name, change):
+    """Break a member of the session that has a queue: `change` makes it from the true one."""
+
+    def apply(runtime, monkeypatch):
+        session = runtime.QueuedNumpySession
+        monkeypatch.setattr(session, name, change(getattr(session, name)))
+
+    return queued(apply)
+
+
+def first_feeds_only(submit):
+    return lambda self, feeds: submit(self, self.__dict__.setdefault("first", feeds))
+
+
+def run_that_takes_all_places(run):
+    def broken(self, feeds):
+        for waiting in self.queue:
+            waiting.feeds = feeds
+        return run(self, feeds)
+
+    return broken
+
+
+def endless_queue(submit):
+    def broken(self, feeds):
+        self.queue.clear()
+        return submit(self, feeds)
+
+    return broken
+
+
 def without_options(load, model, device, options):
     return load(options={})
 
@@ -157,11 +204,21 @@ BROKEN = {
     "unsupported_operator_is_refused": wrapped_load(vendor_error_while_loading),
     "any_path_is_loaded": wrapped_load(ascii_paths),
     "memory_stays_flat": wrapped_run(kept_outputs),
+    "submitted_runs_answer_as_run_does": queue_member("submit", first_feeds_only),
+    "max_in_flight_is_a_number": queue_member("max_in_flight", float),
+    "feeds_are_free_after_result": queued(operator("Identity", lambda x: x)),
+    "run_counts_as_submitted": queue_member("run", run_that_takes_all_places),
+    "outputs_that_are_given_up_are_refused": queue_member("submit", endless_queue),
+    "failed_submitted_run_is_an_inference_error": queued(wrapped_run(vendor_error_while_running)),
+    "closed_session_refuses_submitted_runs": queued(wrapped_run(run_after_close)),
+    "results_are_taken_on_any_thread": queued(wrapped_run(thread_bound)),
 }
 
 
+@pytest.mark.parametrize("session", ["NumpySession", "QueuedNumpySession"])
 @pytest.mark.parametrize("rule", CHECKS)
-def test_backend_of_a_third_party_keeps_the_rule(rule, runtime):
+def test_backend_of_a_third_party_keeps_the_rule(rule, session, runtime, monkeypatch):
+    monkeypatch.setattr(runtime.NumpyBackend, "session", getattr(runtime, session))
     CHECKS[rule](runtime.NumpyBackend(), "cpu")
 
 
@@ -196,6 +253,57 @@ def test_fake_backend_follows_the_protocols():
     backend = FakeBackend([X], [Y])
     assert isinstance(backend, Backend)
     assert isinstance(backend.load(Path("none"), device="cpu", options={}), Session)
+
+
+def fake_queue(**fields):
+    doubler = FakeBackend([X], [Y], run=lambda feeds: {"y": feeds["x"][:, :1] * 2}, **fields)
+    return doubler.load(Path("none"), device="cpu", options={})
+
+
+def ones(scale):
+    return {"x": np.full((1, 2), scale, np.float32)}
+
+
+def test_fake_session_has_a_queue_where_the_test_wants_one():
+    assert not isinstance(fake_queue(), AsyncSession)
+    session = fake_queue(max_in_flight=2)
+    assert isinstance(session, AsyncSession)
+    handles = [session.submit(ones(1)), session.submit(ones(2))]
+    assert [float(handle.result()["y"][0, 0]) for handle in reversed(handles)] == [4, 2]
+    assert (session.runs, session.most_in_flight) == (2, 2)
+
+
+def test_fake_queue_shows_outputs_that_are_kept_too_long():
+    session = fake_queue(max_in_flight=2)
+    kept = session.submit(ones(1)).result()["y"]
+    session.submit(ones(2))
+    assert kept[0, 0] == 2
+    late = session.submit(ones(3))
+    assert kept[0, 0] == 0
+    session.close()
+    with pytest.raises(InferenceError, match="given up"):
+        late.result()
+
+
+def test_fake_queue_works_while_nobody_waits(monkeypatch):
+    waits = []
+    monkeypatch.setattr(time, "monotonic", lambda: 100.0)
+    monkeypatch.setattr(time, "sleep", waits.append)
+    session = fake_queue(max_in_flight=2, latency_s=5)
+    handles = [session.submit(ones(1)), session.submit(ones(2))]
+    assert waits == []
+    for handle in handles:
+        handle.result()
+    assert waits == [5, 10]
+
+
+def test_options_given_beforehand_go_to_every_load():
+    backend = FakeBackend([X], [Y])
+    wrapped = BackendWithOptions(backend, {"threads": 2})
+    assert list(wrapped.devices()) == ["cpu"]
+    wrapped.load(Path("a"), device="cpu", options={})
+    wrapped.load(Path("a"), device="cpu", options={"threads": 3})
+    assert [options for _, _, options in backend.loads] == [{"threads": 2}, {"threads": 3}]
 
 
 def test_fake_backend_answers_zeros_of_the_batch():

@@ -5,7 +5,9 @@ Devices are OpenVINO's in lower case: `gpu`, `gpu.1`, `cpu`, `npu`. Where there 
 Any list after `auto:` and capitals are accepted.
 
 Options:
-    threads: int, processor threads of one run; default: the physical cores this process may use.
+    threads: int, processor threads of all runs; default: the physical cores this process may use.
+    streams: int, runs at a time, for throughput: a device's queue takes that many or more, and the
+        processor's threads are shared out among them; default: 1, for latency.
     config: mapping of text to value, OpenVINO properties, over the defaults below.
     cache: whether to keep the compiled model for the next start, or the folder to keep it in;
         default: true. What AUTO compiles is never kept.
@@ -19,19 +21,17 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from edgevit.backend import (
-    AnyArray,
-    TensorInfo,
     cache_dir,
     check_options,
+    count_option,
     threads_option,
     unknown_device,
     usable_cores,
 )
-from edgevit.errors import InferenceError, InputError, LoadError
+from edgevit.errors import InputError, LoadError
 from edgevit_openvino import blobs
+from edgevit_openvino.session import OpenVINOSession, reason
 from edgevit_openvino.vendor import FrontEndManager, openvino
 
 CONFIG: dict[str, object] = {"PERFORMANCE_HINT": "LATENCY"}
@@ -44,63 +44,11 @@ CPU_CONFIG: dict[str, object] = {
     "INFERENCE_PRECISION_HINT": "f32",
 }
 
-DTYPES = {
-    "f32": np.float32,
-    "f16": np.float16,
-    "f64": np.float64,
-    "u8": np.uint8,
-    "i8": np.int8,
-    "i32": np.int32,
-    "i64": np.int64,
-    "boolean": np.bool_,
-}
-
 AUTO = "auto:"
 RANKS = {"gpu": 1, "cpu": 2}  # others last: OpenVINO's AUTO leaves the NPU out by default, too
 DISCRETE_GPU_RANK = 0
 
 logger = logging.getLogger(__name__)
-
-
-class OpenVINOSession:
-    """One model in OpenVINO."""
-
-    def __init__(
-        self, compiled: openvino.CompiledModel, inputs: Iterable[str], outputs: Iterable[str]
-    ) -> None:
-        self.inputs = _tensor_infos(compiled.inputs, inputs)
-        self.outputs = _tensor_infos(compiled.outputs, outputs)
-        self._request: openvino.InferRequest | None = compiled.create_infer_request()
-        self._bound: list[openvino.Tensor] = []
-
-    def run(self, feeds: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
-        """Run the graph once; see `edgevit.backend.Session`."""
-        request = self._request
-        if request is None:
-            raise InferenceError("the session is closed; load the model again")
-        try:
-            self._bind(request, feeds)
-            arrays = request.infer(share_outputs=True).to_tuple()
-        except RuntimeError as exc:
-            raise InferenceError(f"OpenVINO failed while running: {_reason(exc)}") from exc
-        # A graph input that is also an output would be the caller's own memory.
-        return {
-            info.name: array.copy() if info.name in feeds else array
-            for info, array in zip(self.outputs, arrays, strict=True)
-        }
-
-    def close(self) -> None:
-        """Release the model."""
-        self._request = None
-        self._bound = []
-
-    def _bind(self, request: openvino.InferRequest, feeds: Mapping[str, AnyArray]) -> None:
-        """Point the inputs at the caller's memory; only a read-only array is copied."""
-        arrays = [feeds[info.name] for info in self.inputs]
-        bound = [openvino.Tensor(array, shared_memory=array.flags.writeable) for array in arrays]
-        for index, tensor in enumerate(bound):
-            request.set_input_tensor(index, tensor)
-        self._bound = bound  # a tensor holds the memory that the request points at
 
 
 class OpenVINOBackend:
@@ -118,7 +66,7 @@ class OpenVINOBackend:
 
     def load(self, model: Path, *, device: str, options: Mapping[str, object]) -> OpenVINOSession:
         """Load a model; see `edgevit.backend.Backend`."""
-        check_options(options, ("threads", "config", "cache"), "openvino")
+        check_options(options, ("threads", "streams", "config", "cache"), "openvino")
         self._check_device(device)
         config = _config(device.lower(), options)
         folder = _cache_folder(options.get("cache", True))
@@ -146,7 +94,7 @@ class OpenVINOBackend:
     def _session(self, model: Path, device: str, config: dict[str, Any]) -> OpenVINOSession:
         graph = _read_graph(model)
         compiled = self._compile(graph, model, device, config)
-        return OpenVINOSession(compiled, _names(graph.inputs), _names(graph.outputs))
+        return _session(compiled, config, _names(graph.inputs), _names(graph.outputs))
 
     def _compile(
         self, graph: openvino.Model, model: Path, device: str, config: dict[str, Any]
@@ -171,7 +119,7 @@ class OpenVINOBackend:
         content = _export(compiled)
         if content is not None:
             blobs.store(folder, made_from, blobs.Blob(content, inputs, outputs), model)
-        return OpenVINOSession(compiled, inputs, outputs)
+        return _session(compiled, config, inputs, outputs)
 
     def _made_from(self, model: Path, device: str, config: dict[str, Any]) -> blobs.Facts | None:
         try:
@@ -194,22 +142,10 @@ class OpenVINOBackend:
             return None
         try:
             compiled = self._core.import_model(blob.content, device, config)
-            return OpenVINOSession(compiled, blob.inputs, blob.outputs)
+            return _session(compiled, config, blob.inputs, blob.outputs)
         except (RuntimeError, ValueError) as exc:  # ValueError: its names are not this model's
-            logger.warning("OpenVINO refuses a cached model (%s); compiling again", _reason(exc))
+            logger.warning("OpenVINO refuses a cached model (%s); compiling again", reason(exc))
             return None
-
-
-def _tensor_infos(ports: Iterable[Any], names: Iterable[str]) -> list[TensorInfo]:
-    return [_tensor_info(port, name) for port, name in zip(ports, names, strict=True)]
-
-
-def _tensor_info(port: Any, name: str) -> TensorInfo:  # openvino.ConstOutput
-    kind = port.element_type.get_type_name()
-    if kind not in DTYPES:
-        raise LoadError(f"tensor {name!r} has the type {kind}, which edgevit does not run")
-    shape = tuple(axis.get_length() if axis.is_static else None for axis in port.partial_shape)
-    return TensorInfo(name, np.dtype(DTYPES[kind]), shape)
 
 
 def _read_graph(model: Path) -> openvino.Model:
@@ -234,7 +170,7 @@ def _export(compiled: openvino.CompiledModel) -> bytes | None:
     try:
         compiled.export_model(stream)
     except RuntimeError as exc:
-        logger.info("this compiled model cannot be kept: %s", _reason(exc))
+        logger.info("this compiled model cannot be kept: %s", reason(exc))
         return None
     return stream.getvalue()
 
@@ -244,12 +180,32 @@ def _config(device: str, options: Mapping[str, object]) -> dict[str, Any]:
     if not isinstance(extra, Mapping):
         raise InputError(f"option 'config' must be a mapping of text to value, not {extra!r}")
     threads = threads_option(options, usable_cores())
-    processor = CPU_CONFIG | {"INFERENCE_NUM_THREADS": threads}
+    streams = count_option(options, "streams", 1)
+    hint = CONFIG if streams == 1 else {"PERFORMANCE_HINT": "THROUGHPUT"}
+    processor = CPU_CONFIG | {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": streams}
     if device == "cpu":
-        return {**CONFIG, **processor, **extra}
-    if device.startswith(AUTO) and "cpu" in device:
-        return {**CONFIG, "DEVICE_PROPERTIES": {"CPU": processor}, **extra}
-    return {**CONFIG, **extra}
+        return {**hint, **processor, **extra}
+    if device.startswith(AUTO):
+        own = {"DEVICE_PROPERTIES": {"CPU": processor}} if "cpu" in device else {}
+        return {**hint, **own, **extra}
+    return {**hint, **({"NUM_STREAMS": streams} if streams > 1 else {}), **extra}
+
+
+def _session(
+    compiled: openvino.CompiledModel,
+    config: Mapping[str, object],
+    inputs: Iterable[str],
+    outputs: Iterable[str],
+) -> OpenVINOSession:
+    """Take as many requests as the device works through at a time, where throughput is wanted."""
+    is_queue = config.get("PERFORMANCE_HINT") == "THROUGHPUT"
+    requests = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS") if is_queue else 1
+    streams = config.get("NUM_STREAMS")
+    if isinstance(streams, int) and requests < streams:  # every stream needs a thread
+        logger.warning(
+            "OpenVINO makes %d of the %d streams; ask for as many threads", requests, streams
+        )
+    return OpenVINOSession(compiled, inputs, outputs, max_in_flight=requests)
 
 
 def _cache_folder(cache: object) -> Path | None:
@@ -261,11 +217,4 @@ def _cache_folder(cache: object) -> Path | None:
 
 
 def _load_error(model: Path, exc: Exception) -> LoadError:
-    return LoadError(f"OpenVINO cannot load {str(model)!r}: {_reason(exc)}")
-
-
-def _reason(exc: Exception) -> str:
-    """What OpenVINO says, without the C++ source lines it says it from."""
-    source = ("Exception from ", "Check '")
-    lines = [line for line in str(exc).splitlines() if line and not line.startswith(source)]
-    return " ".join(lines) or str(exc)
+    return LoadError(f"OpenVINO cannot load {str(model)!r}: {reason(exc)}")

@@ -76,6 +76,49 @@ class Session(Protocol):
 
 
 @runtime_checkable
+class RunHandle(Protocol):
+    """A run that was submitted."""
+
+    def result(self) -> Mapping[str, AnyArray]:
+        """Wait for the run and take its outputs, once; any thread may, while others submit.
+
+        Returns:
+            One array for each output. They are borrowed: valid until `max_in_flight` more runs have
+            been submitted after this one, or the session is closed.
+
+        Raises:
+            InferenceError: if the runtime fails, as many more runs have been submitted already, or
+                the session is closed.
+        """
+
+
+@runtime_checkable
+class AsyncSession(Session, Protocol):
+    """A session whose runtime has a queue of its own, which a backend need not have.
+
+    One thread at a time calls `run`, `submit` or `close`. A `run` counts as a submitted one.
+    """
+
+    @property
+    def max_in_flight(self) -> int:
+        """How many runs may be submitted before the first one's outputs are given up, from 1 up.
+
+        One more than the device works on at a time keeps it busy while outputs are read.
+        """
+
+    def submit(self, feeds: Mapping[str, AnyArray]) -> RunHandle:
+        """Queue one run; wait for the `max_in_flight`-th before it first, where that still lasts.
+
+        Args:
+            feeds: as for `run`; they must not be written to until `result` has returned.
+
+        Raises:
+            InferenceError: if the runtime fails, or the session is closed; this run does not count.
+                What fails later is raised by the handle's `result`.
+        """
+
+
+@runtime_checkable
 class Backend(Protocol):
     """A runtime that loads ONNX files."""
 
@@ -156,12 +199,21 @@ def threads_option(options: Mapping[str, object], default: int) -> int:
     Raises:
         InputError: if it is not a whole number from 1 up.
     """
-    threads = options.get("threads")
-    if threads is None:
+    return count_option(options, "threads", default)
+
+
+def count_option(options: Mapping[str, object], name: str, default: int) -> int:
+    """Read an option that counts something; None stands for the default.
+
+    Raises:
+        InputError: if it is not a whole number from 1 up.
+    """
+    count = options.get(name)
+    if count is None:
         return default
-    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
-        raise InputError(f"threads must be a whole number from 1 up, not {threads!r}")
-    return threads
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise InputError(f"{name} must be a whole number from 1 up, not {count!r}")
+    return count
 
 
 def check_feeds(inputs: Sequence[TensorInfo], feeds: Mapping[str, AnyArray]) -> dict[str, AnyArray]:

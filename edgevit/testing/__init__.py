@@ -12,18 +12,22 @@ With pytest, let every rule be a test of its own:
     def test_backend_keeps_the_rule(rule):
         CHECKS[rule](MyBackend(), "cpu")
 
-`FakeBackend` stands in for a backend where no model is to be computed.
+`BackendWithOptions(MyBackend(), {...})` runs it with options. `FakeBackend` stands in for a backend
+where no model is to be computed.
 """
 
 from edgevit.testing.expect import ConformanceError
-from edgevit.testing.fake import FakeBackend, FakeSession
+from edgevit.testing.fake import FakeAsyncSession, FakeBackend, FakeSession
 from edgevit.testing.models import MODELS_FOLDER
 from edgevit.testing.rules import CHECKS, check_backend
+from edgevit.testing.wrapped import BackendWithOptions
 
 __all__ = [
     "CHECKS",
     "MODELS_FOLDER",
+    "BackendWithOptions",
     "ConformanceError",
+    "FakeAsyncSession",
     "FakeBackend",
     "FakeSession",
     "check_backend",

@@ -15,6 +15,7 @@ import numpy as np
 
 from edgevit.backend import Backend, Session
 from edgevit.errors import DeviceError, InferenceError, InputError, LoadError, ModelError
+from edgevit.testing.async_rules import ASYNC_CHECKS
 from edgevit.testing.expect import (
     ConformanceError,
     check_answer,
@@ -337,6 +338,7 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
             unsupported_operator_is_refused,
             any_path_is_loaded,
             memory_stays_flat,
+            *ASYNC_CHECKS,
         )
     }
 )

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edgevit.errors import DeviceError, InferenceError, InputError, LoadError
-from edgevit.testing import CHECKS, MODELS_FOLDER
+from edgevit.testing import CHECKS, MODELS_FOLDER, BackendWithOptions
 from edgevit.testing.models import BIAS, CONVOLUTION
 
 plugin = pytest.importorskip("edgevit_openvino", reason="OpenVINO is not installed")
@@ -79,12 +79,17 @@ def files(folder, pattern="*"):
 
 
 def compiled(session):
-    return session._request.get_compiled_model()
+    return session._requests[0].vendors.get_compiled_model()
 
 
 @pytest.mark.parametrize("rule", CHECKS)
 def test_backend_keeps_the_rule(rule, backend):
     CHECKS[rule](backend, "cpu")
+
+
+@pytest.mark.parametrize("rule", CHECKS)
+def test_backend_keeps_the_rule_with_two_streams(rule, backend):
+    CHECKS[rule](BackendWithOptions(backend, {"streams": 2}), "cpu")
 
 
 # Devices
@@ -141,6 +146,29 @@ def test_threads_are_openvinos_threads(threads, device, backend):
     name = "DEVICE_PROPERTIES" if device.startswith("auto") else "INFERENCE_NUM_THREADS"
     value = compiled(session).get_property(name)
     assert (value["CPU"]["INFERENCE_NUM_THREADS"] if isinstance(value, dict) else value) == threads
+
+
+@pytest.mark.parametrize("start", ["compiled", "imported"])
+@pytest.mark.parametrize("device", ["cpu", "auto:cpu"])
+def test_streams_are_runs_in_flight(device, start, backend):
+    if plugin.usable_cores() < 2:
+        pytest.skip("OpenVINO makes no more streams than there are cores")
+    for _ in range(1 + (start == "imported")):
+        session = backend.load(MODEL, device=device, options={"streams": 2, "threads": 2})
+    assert session.max_in_flight == 2
+    assert backend.load(MODEL, device=device, options={}).max_in_flight == 1
+
+
+def test_streams_that_find_no_thread_are_reported(backend, caplog):
+    session = backend.load(MODEL, device="cpu", options={"streams": 2, "threads": 1})
+    assert session.max_in_flight == 1
+    assert "makes 1 of the 2 streams" in caplog.text
+
+
+@pytest.mark.parametrize("streams", [0, -1, 1.5, "two", True])
+def test_streams_that_are_no_count_are_refused(streams, backend):
+    with pytest.raises(InputError, match="streams must be a whole number from 1 up"):
+        backend.load(MODEL, device="cpu", options={"streams": streams})
 
 
 @pytest.mark.parametrize("start", ["compiled", "imported"])

@@ -121,7 +121,40 @@ class NumpySession:
         self.is_closed = True
 
 
+class QueuedRun:
+    def __init__(self, compute, feeds):
+        self.compute, self.feeds, self.refusal = compute, feeds, None
+
+    def result(self):
+        if self.refusal:
+            raise InferenceError(self.refusal)
+        return self.compute(self.feeds)
+
+
+class QueuedNumpySession(NumpySession):
+    """Computes a run when its outputs are taken."""
+
+    max_in_flight = 3
+
+    def __init__(self, content):
+        super().__init__(content)
+        self.queue = []
+
+    def run(self, feeds):
+        return self.submit(feeds).result()
+
+    def submit(self, feeds):
+        if self.is_closed:
+            raise InferenceError("the session is closed; load the model again")
+        self.queue.append(QueuedRun(super().run, feeds))
+        if len(self.queue) > self.max_in_flight:
+            self.queue.pop(0).refusal = "these outputs are given up"
+        return self.queue[-1]
+
+
 class NumpyBackend:
+    session = NumpySession
+
     def devices(self):
         return ["cpu"]
 
@@ -131,6 +164,6 @@ class NumpyBackend:
         if device != "cpu":
             raise unknown_device(device, "numpy", self.devices())
         try:
-            return NumpySession(model.read_bytes())
+            return self.session(model.read_bytes())
         except (OSError, ValueError, LookupError) as exc:
             raise LoadError(f"NumPy cannot load {str(model)!r}: {exc!r}") from exc
