@@ -1,0 +1,184 @@
+"""What a search found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from edgevit.core.errors import InputError, suggestion
+from edgevit.tune.candidate import Candidate
+from edgevit.tune.sample import OBJECTIVES, Record
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What is wanted.
+
+    Args:
+        objective: `latency` (the smallest 95th percentile of the time of a prediction),
+            `throughput` (the most images per second with `Predictor.map`), or `energy-proxy` (the
+            least processor time for an image: user and system time of all threads of the process
+            over the number of images, predicted one after the other).
+        max_drop: percentage points of accuracy that the choice may be below the reference.
+        p95_ms: what the 95th percentile of the time of a prediction may be at most, milliseconds;
+            None for any.
+        budget_s: seconds that the search may take; the best found until then is chosen. Only a
+            conversion that has begun is finished.
+
+    Raises:
+        InputError: if a value is not acceptable.
+    """
+
+    objective: str = "latency"
+    max_drop: float = 1.0
+    p95_ms: float | None = None
+    budget_s: float = 600.0
+
+    def __post_init__(self) -> None:
+        if self.objective not in OBJECTIVES:
+            names = list(OBJECTIVES)
+            raise InputError(
+                f"there is no objective {self.objective!r}; there are "
+                f"{', '.join(names)}{suggestion(self.objective, names)}"
+            )
+        if not self.max_drop >= 0:
+            raise InputError(f"max_drop must be from 0 points up, not {self.max_drop}")
+        for name in ("p95_ms", "budget_s"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise InputError(f"{name} must be more than 0, not {value}")
+
+    def score(self, record: Record) -> tuple[bool, float]:
+        """What is to be small: first the limit must hold, then the objective counts."""
+        is_late = self.p95_ms is not None and record.latency_ms > self.p95_ms
+        return is_late, OBJECTIVES[self.objective](record)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One candidate's figures.
+
+    Args:
+        candidate: which.
+        runs: predictions measured; the 95th percentile of few says little.
+        p50_ms: median time of a prediction, milliseconds.
+        p95_ms: 95th percentile, milliseconds.
+        images_per_s: predicted images over time, with `map` where throughput was the objective.
+        cpu_ms: processor time for an image, milliseconds.
+        rss_mib: resident memory of a process that runs it alone; None where it was not among the
+            last.
+        accuracy: main figure on the data, 0-1; None where it was not evaluated.
+        is_pareto: whether no other evaluated candidate is both as accurate and faster, or as fast
+            and more accurate.
+        problem: why it cannot be chosen; None where it can.
+    """
+
+    candidate: Candidate
+    runs: int
+    p50_ms: float
+    p95_ms: float
+    images_per_s: float
+    cpu_ms: float
+    rss_mib: float | None
+    accuracy: float | None
+    is_pareto: bool
+    problem: str | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Describe as JSON values."""
+        figures = asdict(self)
+        del figures["candidate"]
+        return {**self.candidate.to_dict(), **figures}
+
+
+@dataclass(frozen=True, slots=True)
+class TuneReport:
+    """What `search` found.
+
+    Args:
+        goal: what was wanted.
+        task: of the models.
+        figure: name of the main figure of accuracy.
+        reference: description of the reference.
+        reference_accuracy: its main figure, 0-1.
+        data: the data set's folder.
+        images: how many pictures were predicted in turn for the times, and their sizes (height,
+            width), as text.
+        rows: every candidate that was measured, the best first.
+        failed: why each candidate that could not be measured could not.
+        notes: what was left out, and why.
+        choice: the best row that keeps the accuracy and the limit; None where there is none.
+        reason: why this choice, or why none, in a sentence.
+        is_complete: whether the search came to its end before its time did.
+        spent_s: seconds that it took.
+        profiles: device profiles that were written.
+    """
+
+    goal: Goal
+    task: str
+    figure: str
+    reference: str
+    reference_accuracy: float
+    data: str
+    images: str
+    rows: Sequence[Row]
+    failed: Sequence[tuple[Candidate, str]]
+    notes: Sequence[str]
+    choice: Row | None
+    reason: str
+    is_complete: bool
+    spent_s: float
+    profiles: Sequence[str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Describe as JSON values: `choice` first, then what it rests on."""
+        plain = {
+            name: getattr(self, name)
+            for name in ("reason", "task", "figure", "reference", "reference_accuracy", "data")
+            + ("images", "is_complete", "spent_s")
+        }
+        return {
+            "choice": None if self.choice is None else self.choice.to_dict(),
+            "goal": asdict(self.goal),
+            **plain,
+            "candidates": [row.to_dict() for row in self.rows],
+            "failed": [{**c.to_dict(), "problem": why} for c, why in self.failed],
+            "notes": list(self.notes),
+            "profiles": list(self.profiles),
+        }
+
+
+def rows_from(records: Sequence[Record], goal: Goal) -> list[Row]:
+    """Summarise what was measured, the best first.
+
+    Args:
+        records: records with or without samples.
+        goal: what is wanted.
+    """
+    measured = sorted((record for record in records if record.samples), key=goal.score)
+    points = [(r.p95_ms, r.accuracy) for r in measured if r.accuracy is not None]
+    return [
+        Row(
+            candidate=record.candidate,
+            runs=record.runs,
+            p50_ms=record.p50_ms,
+            p95_ms=record.p95_ms,
+            images_per_s=record.images_per_s,
+            cpu_ms=record.cpu_ms,
+            rss_mib=record.rss_mib,
+            accuracy=record.accuracy,
+            is_pareto=_is_pareto(record.p95_ms, record.accuracy, points),
+            problem=record.problem,
+        )
+        for record in measured
+    ]
+
+
+def _is_pareto(p95_ms: float, accuracy: float | None, points: list[tuple[float, float]]) -> bool:
+    if accuracy is None:
+        return False
+    return not any(
+        (time <= p95_ms and figure >= accuracy) and (time < p95_ms or figure > accuracy)
+        for time, figure in points
+    )
