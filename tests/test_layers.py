@@ -21,7 +21,7 @@ LAYERS = {
     "adapters": {"core"},
     "testing": {"core", "backend", "errors", "testing"},
     "predictor": {"core", "zoo"},
-    "benchmark": {"core", "predictor"},
+    "benchmark": {"core", "predictor", "benchmark"},
     "doctor": {"core", "predictor", ""},
     "evaluate": {"core", "predictor", "adapters", "evaluate"},
     "models": {"core", "models"},

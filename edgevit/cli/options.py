@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -42,6 +42,25 @@ def output_option(name: str, what: str) -> Callable[[Command], Command]:
     """Make an option that names where to write something made of each picture."""
     described = f"{what}: a file, or a folder for several pictures."
     return click.option(name, type=click.Path(path_type=Path), help=described)
+
+
+def split_commas(
+    kind: click.ParamType[Any],  # of any values: numbers, names
+) -> Callable[[click.Context, click.Parameter, Sequence[str]], tuple[Any, ...]]:
+    """Make the callback of an option with `multiple`, whose values may also be comma lists.
+
+    Args:
+        kind: what each part is; its conversion decides the type of the tuple's entries.
+    """
+
+    def split(
+        context: click.Context, parameter: click.Parameter, values: Sequence[str]
+    ) -> tuple[Any, ...]:
+        parts = [part for value in values for part in value.split(",") if part]
+        converted = (kind.convert(part, parameter, context) for part in parts)
+        return tuple(dict.fromkeys(converted))
+
+    return split
 
 
 def parse_size(

@@ -18,7 +18,7 @@ from detections import matched_errors  # noqa: E402
 
 import edgevit  # noqa: E402
 from edgevit import Geometry, InputSpec, ModelSpec  # noqa: E402
-from edgevit.benchmark import benchmark  # noqa: E402
+from edgevit.benchmark import Candidate, compare  # noqa: E402
 from edgevit.doctor import self_test  # noqa: E402
 from edgevit.errors import ExportError  # noqa: E402
 from edgevit.export import export_model  # noqa: E402
@@ -216,8 +216,9 @@ def test_arithmetic_is_counted_without_masks(small):
 
 
 def test_a_benchmark_runs_it_without_masks(small):
-    with edgevit.Predictor(small.path, backend="onnxruntime", threads=1) as predictor:
-        report = benchmark(predictor, np.zeros((*PICTURE, 3), np.uint8), runs=1, warmup=1)
+    candidate = Candidate(str(small.path), backend="onnxruntime", threads=1)
+    picture = np.zeros((*PICTURE, 3), np.uint8)
+    (report,) = compare([candidate], picture, runs=1, warmup=1, starts=0).reports
     assert report.arithmetic.gflop == 2 * small.ending.count(small.model, SIZE) / 1e9
 
 

@@ -1,0 +1,86 @@
+"""A comparison as a Markdown card, to be kept beside a model or sent to a colleague."""
+
+from __future__ import annotations
+
+from edgevit.benchmark.report import Comparison, threads_text
+from edgevit.benchmark.table import (
+    Table,
+    conditions_table,
+    cost_table,
+    fingerprint_table,
+    latency_table,
+    stage_table,
+)
+
+
+def card(comparison: Comparison, plot: str | None = None) -> str:
+    """Write a comparison as Markdown.
+
+    Args:
+        comparison: what `compare` answered.
+        plot: address of its plot, relative to the card; None for none.
+
+    Returns:
+        The document.
+    """
+    height, width = comparison.reports[0].image_size
+    parts = [
+        f"# Benchmark on {comparison.fingerprint.cpu}",
+        f"Pictures of {height}x{width}, {_runs(comparison)} of each candidate, all in turn in one "
+        "process. Times are in ms.",
+        *(["The run was interrupted; not everything was measured."] * comparison.is_interrupted),
+        _warnings(comparison),
+        _markdown(latency_table(comparison)),
+        _markdown(cost_table(comparison)),
+        "" if plot is None else f"![latency and accuracy]({plot})",
+        "Where the time goes, p50/p95/p99:",
+        _markdown(stage_table(comparison)),
+        "## Candidates",
+        _files(comparison),
+        "## Machine",
+        _markdown(fingerprint_table(comparison)),
+        _markdown(conditions_table(comparison)),
+        "## What the figures are",
+        NOTES,
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+NOTES = """\
+- p50, p95, p99: of a whole prediction, from a picture in memory to its result.
+- runtime: the session's bare run, in turn with whole predictions; overhead: the median difference.
+- images/s: one by one; map: images/s with the next pictures prepared meanwhile.
+- first answer: from the start of a new process; memory and peak: of such a process with nothing but
+  this model, Python and the runtime included.
+- matrix rate: the model's operations per second over those of a large float32 matrix product in
+  the same runtime."""
+
+
+def _runs(comparison: Comparison) -> str:
+    counts = sorted({report.runs for report in comparison.reports})
+    return f"{' to '.join(map(str, (counts[0], counts[-1])[: len(counts)]))} runs"
+
+
+def _warnings(comparison: Comparison) -> str:
+    return "\n".join(f"> **Warning:** {warning}." for warning in comparison.conditions.warnings)
+
+
+def _files(comparison: Comparison) -> str:
+    rows = [
+        f"{number}. `{report.model}` ({report.task}): {report.file_mib:.1f} MiB of "
+        f"{report.precision or 'no'} weights, {report.backend} {report.device}, "
+        f"{threads_text(report.threads)}, {report.preprocess} preprocessing"
+        + (f"; {report.accuracy.metric} {report.accuracy.source}" if report.accuracy else "")
+        for number, report in enumerate(comparison.reports, 1)
+    ]
+    return "\n".join(rows)
+
+
+def _markdown(table: Table) -> str:
+    marks = [":--" if index < table.left else "--:" for index in range(len(table.headings))]
+    lines = [table.headings, tuple(marks), *table.rows]
+    return "\n".join(f"| {' | '.join(_cell(text) for text in line)} |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
