@@ -96,7 +96,10 @@ class Settings:
     @property
     def load_options(self) -> dict[str, object]:
         """What the backend is given: its own options and the threads."""
-        return {**(self.options or {}), **({} if self.threads is None else {"threads": self.threads})}
+        return {
+            **(self.options or {}),
+            **({} if self.threads is None else {"threads": self.threads}),
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,10 +80,9 @@ def evaluator_for(data: DataSet) -> Evaluator:
     """
 
     def figure(candidate: Candidate, progress: Progress) -> float:
-        arguments = {**candidate.arguments, "threads": None, "options": None}
-        what = f"accuracy of {candidate.file.path.stem} on {candidate.backend}, "
-        what += candidate.preprocess
-        with Predictor(candidate.file.path, **arguments) as predictor:
+        path, backend, device, mode = candidate.answers
+        what = f"accuracy of {path.stem} on {backend}, {mode}"
+        with Predictor(path, backend=backend, device=device, preprocess=mode) as predictor:
             report = evaluate(predictor, data, progress=lambda d, t: progress(what, d, t))
         value = report.overall[MAIN_FIGURE[report.task]]
         if value is None:
@@ -91,4 +90,3 @@ def evaluator_for(data: DataSet) -> Evaluator:
         return value
 
     return figure
-

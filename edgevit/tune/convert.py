@@ -112,6 +112,6 @@ def _key(model: Path, images: Images) -> str:
     pictures = sha256()
     for image in images:
         pictures.update(repr(image.shape).encode())
-        pictures.update(np.ascontiguousarray(image))
+        pictures.update(np.ascontiguousarray(image).data)
     facts = [digest_of(model), pictures.hexdigest(), __version__]
     return sha256(json.dumps(facts).encode()).hexdigest()[:16]

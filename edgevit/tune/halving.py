@@ -13,13 +13,14 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import ceil
 
 from edgevit.core.errors import EdgeVitError
 from edgevit.tune.candidate import Candidate
 from edgevit.tune.sample import Measurer, Record
 
-Score = Callable[[Record], float]
+Score = Callable[[Record], tuple[bool, float]]  # slack multiplies the second
 Admit = Callable[[Record], bool]
 
 
@@ -64,7 +65,8 @@ def halve(
         candidates: what there is.
         measurer: runs them.
         score: what is to be small.
-        admit: says whether a candidate is accurate enough, and notes it in the record; asked of few.
+        admit: says whether a candidate is accurate enough, and notes that in the record; asked for
+            few.
         check_time: called before each turn; raises OutOfTime to end the search.
         progress: called with what is done, how many turns of it, and of how many.
 
@@ -91,12 +93,12 @@ def _search(
     alive = records
     for number, stage in enumerate(ROUNDS, 1):
         what = f"round {number}: {len(alive)} candidates"
-        alive = _measured(alive, measurer, stage, check_time, lambda d, t, w=what: progress(w, d, t))
+        alive = _measured(alive, measurer, stage, check_time, partial(progress, what))
         alive = _best(alive, score, stage)
     finalists = _admitted(_from_best(alive, records, score), score, admit, check_time)
     measurer.isolate([record.candidate for record in finalists])
     what = f"final: {len(finalists)} candidates"
-    _measured(finalists, measurer, FINAL, check_time, lambda d, t: progress(what, d, t))
+    _measured(finalists, measurer, FINAL, check_time, partial(progress, what))
 
 
 def _measured(
@@ -131,7 +133,11 @@ def _measured(
 def _best(alive: list[Record], score: Score, stage: Round) -> list[Record]:
     ranked = sorted(alive, key=score)
     count = max(FINALISTS, ceil(len(ranked) * stage.share))
-    return [r for r in ranked[:count] if score(r) <= stage.slack * score(ranked[0])]
+    return [r for r in ranked[:count] if not _is_far(score(r), score(ranked[0]), stage)]
+
+
+def _is_far(score: tuple[bool, float], best: tuple[bool, float], stage: Round) -> bool:
+    return score > (best[0], stage.slack * best[1])
 
 
 def _from_best(alive: list[Record], records: list[Record], score: Score) -> list[Record]:
@@ -146,8 +152,9 @@ def _admitted(
     """The best that are accurate enough, and not far behind the best of these."""
     finalists: list[Record] = []
     for record in ranked:
-        is_far = finalists and score(record) > ROUNDS[-1].slack * score(finalists[0])
-        if is_far or len(finalists) == FINALISTS:
+        if len(finalists) == FINALISTS:
+            break
+        if finalists and _is_far(score(record), score(finalists[0]), ROUNDS[-1]):
             break
         check_time()
         if admit(record):

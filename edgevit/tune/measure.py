@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Timer
@@ -118,7 +119,8 @@ class Process:
 
     def __init__(self, pictures: Pictures) -> None:
         """Start it; the pictures are loaded before the first request is answered."""
-        self._words = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
+        # Closed with the process; a pipe would fill up.
+        self._words = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
         self._process = subprocess.Popen(
             [sys.executable, "-c", PROGRAM],
             stdin=subprocess.PIPE,
@@ -136,7 +138,8 @@ class Process:
         Raises:
             ProcessEndedError: if the process ends instead, or takes longer than `timeout_s`.
         """
-        assert self._process.stdin and self._process.stdout
+        assert self._process.stdin
+        assert self._process.stdout
         lines = [self._first, request] if self._first else [request]
         self._first = None
         timer = Timer(timeout_s, self._process.kill)
@@ -157,14 +160,13 @@ class Process:
 
     def close(self) -> None:
         """End the process."""
-        assert self._process.stdin and self._process.stdout
+        assert self._process.stdin
+        assert self._process.stdout
         self._process.kill()
         self._process.wait()
         self._process.stdout.close()
-        try:
+        with suppress(BrokenPipeError):  # what it did not read is not for anybody
             self._process.stdin.close()
-        except BrokenPipeError:  # what it did not read is not for anybody
-            pass
         self._words.close()
 
     def _end(self, reason: str | None) -> ProcessEndedError:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from edgevit.core.errors import InputError, suggestion
 from edgevit.tune.candidate import Candidate
-from edgevit.tune.sample import OBJECTIVES, Record
+from edgevit.tune.sample import OBJECTIVES, RELIABLE, Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +100,8 @@ class TuneReport:
         goal: what was wanted.
         task: of the models.
         figure: name of the main figure of accuracy.
-        reference: description of the reference.
-        reference_accuracy: its main figure, 0-1.
+        reference_accuracy: main figure of the reference, 0-1.
         data: the data set's folder.
-        images: how many pictures were predicted in turn for the times, and their sizes (height,
-            width), as text.
         rows: every candidate that was measured, the best first.
         failed: why each candidate that could not be measured could not.
         notes: what was left out, and why.
@@ -118,10 +115,8 @@ class TuneReport:
     goal: Goal
     task: str
     figure: str
-    reference: str
     reference_accuracy: float
     data: str
-    images: str
     rows: Sequence[Row]
     failed: Sequence[tuple[Candidate, str]]
     notes: Sequence[str]
@@ -135,8 +130,10 @@ class TuneReport:
         """Describe as JSON values: `choice` first, then what it rests on."""
         plain = {
             name: getattr(self, name)
-            for name in ("reason", "task", "figure", "reference", "reference_accuracy", "data")
-            + ("images", "is_complete", "spent_s")
+            for name in (
+                *("reason", "task", "figure", "reference_accuracy", "data"),
+                *("is_complete", "spent_s"),
+            )
         }
         return {
             "choice": None if self.choice is None else self.choice.to_dict(),
@@ -147,6 +144,69 @@ class TuneReport:
             "notes": list(self.notes),
             "profiles": list(self.profiles),
         }
+
+
+def report_of(
+    records: Sequence[Record],
+    goal: Goal,
+    *,
+    notes: Sequence[str],
+    **facts: Any,  # the other fields of a TuneReport
+) -> TuneReport:
+    """Choose, and say why.
+
+    Args:
+        records: records with or without samples.
+        goal: what is wanted.
+        notes: what was left out, and why.
+        facts: the fields of a TuneReport that are not read off the records.
+    """
+    rows = rows_from(records, goal)
+    accurate = [row for row in rows if row.accuracy is not None and row.problem is None]
+    # Where the time ended early, what few predictions say has to do.
+    longest = [row for row in accurate if row.runs >= RELIABLE] or accurate
+    within = [row for row in longest if goal.p95_ms is None or row.p95_ms <= goal.p95_ms]
+    return TuneReport(
+        goal=goal,
+        rows=rows,
+        failed=[(r.candidate, r.problem) for r in records if r.problem and not r.samples],
+        notes=notes,
+        choice=within[0] if within else None,
+        reason=_reason(goal, len(rows), longest, within),
+        profiles=(),
+        **facts,
+    )
+
+
+def _reason(goal: Goal, measured: int, accurate: list[Row], within: list[Row]) -> str:
+    if not accurate:
+        return (
+            f"none of {measured} candidates could be shown to lose at most {goal.max_drop:g} points"
+        )
+    if not within:
+        return (
+            f"no candidate that loses at most {goal.max_drop:g} points answers within "
+            f"{goal.p95_ms:g} ms (95th percentile); the best, {accurate[0].candidate}, "
+            f"takes {accurate[0].p95_ms:.2f} ms"
+        )
+    limit = "" if goal.p95_ms is None else f" and answer within {goal.p95_ms:g} ms"
+    return (
+        f"{FIGURES[goal.objective](within[0])}: {BEST[goal.objective]} of {measured} candidates, "
+        f"of those that lose at most {goal.max_drop:g} points{limit}"
+    )
+
+
+# Objective -> its figure, and what the best one is.
+FIGURES: Mapping[str, Callable[[Row], str]] = {
+    "latency": lambda row: f"p95 {row.p95_ms:.2f} ms",
+    "throughput": lambda row: f"{row.images_per_s:.1f} images/s",
+    "energy-proxy": lambda row: f"{row.cpu_ms:.2f} ms of processor time for an image",
+}
+BEST: Mapping[str, str] = {
+    "latency": "the lowest p95",
+    "throughput": "the most images per second",
+    "energy-proxy": "the least processor time",
+}
 
 
 def rows_from(records: Sequence[Record], goal: Goal) -> list[Row]:

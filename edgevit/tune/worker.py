@@ -1,4 +1,4 @@
-"""The process that runs candidates: it reads requests from its input, a JSON line each, and answers.
+"""The process that runs candidates: it reads requests, a JSON line each, and answers them.
 
 A process of its own, so that a runtime that crashes on a model ends one candidate and not the
 search, and so that memory and processor time are the candidate's.
@@ -42,7 +42,9 @@ class Worker:
         self._images = images
         self._loaded: dict[str, Predictor] = {}
 
-    def measure(self, path: str, arguments: Mapping[str, Any], runs: int, mode: str) -> dict[str, Any]:
+    def measure(
+        self, path: str, arguments: Mapping[str, Any], runs: int, mode: str
+    ) -> dict[str, Any]:
         """Predict `runs` times, one by one (mode `each`) or with `map` (mode `map`).
 
         Returns:
