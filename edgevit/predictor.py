@@ -20,9 +20,9 @@ from edgevit.core.geometry import Geometry
 from edgevit.core.heads import BoxHead, parse_head
 from edgevit.core.onnx_file import read_metadata
 from edgevit.core.preprocess import Preprocessor
-from edgevit.core.profile import Settings, obey_profile
 from edgevit.core.registry import choose_backend
 from edgevit.core.results import Classification, Detections, Result, Segmentation
+from edgevit.core.settings import Settings
 from edgevit.core.shared_session import SharedSession
 from edgevit.core.signature import check_signature
 from edgevit.core.spec import METADATA_KEY, ModelSpec
@@ -91,7 +91,7 @@ class Predictor:
             InputError: if an argument is not acceptable.
         """
         settings = Settings(find_model(model), backend, device, threads, preprocess, options)
-        settings = obey_profile(settings, has_own_spec=spec is not None)
+        settings = settings.after_profile(has_own_spec=spec is not None)
         self.path = settings.path
         self.spec = _spec_of(self.path, spec)
         self._head = parse_head(self.spec.task, self.spec.head)

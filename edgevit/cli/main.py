@@ -22,6 +22,7 @@ COMMANDS = {
     "eval": "Measure a model's accuracy on a data set.",
     "export": "Turn a checkpoint into one self-describing ONNX file.",
     "segment": "Label every pixel of pictures.",
+    "tune": "Find the fastest way to run a model here that is accurate enough; keep it.",
     "zoo": "List and show the known models.",
 }
 

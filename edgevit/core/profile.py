@@ -1,9 +1,9 @@
 """Device profiles: what `edgevit tune` measured to be the best way to run a model on this machine.
 
-A profile is one JSON file in `profiles` of the cache folder, named after the size and the digest of
-the model it is for. It counts where model, hardware and libraries are those it was measured with,
-and is ignored with a reason elsewhere. It may name a file that was converted from the model and
-lies in the cache; another model it only recommends.
+A profile is one JSON file in `profiles` of the cache folder, named after the size, the digest and
+the place of the model it is for. It counts where model, hardware and libraries are those it was
+measured with, and is ignored with a reason elsewhere. It may name a file that was converted from
+the model and lies in the cache; another model it only recommends.
 
 Looking one up is part of every start, so it asks for little: the folder's listing where there is
 one, then the time stamps of the files and of the folders that packages are installed in. Only where
@@ -21,11 +21,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
-from edgevit.core.cache import cache_dir, write_atomically
+from edgevit.core.cache import write_atomically
 from edgevit.core.cpu import allowed_cpus, cpu_name, usable_cores
 from edgevit.core.errors import BackendError, SpecError
 from edgevit.core.registry import get_backend
+from edgevit.core.settings import Settings, profiles_dir
 from edgevit.core.strict import parse_record
 
 SCHEMA = 1
@@ -71,35 +73,6 @@ class Mark:
             return self.is_untouched(path) or digest_of(path) == self.sha256
         except OSError:  # it is not there any more
             return False
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What Predictor runs with, after defaults, profile and arguments are brought together.
-
-    Args:
-        path: the file that runs.
-        backend: backend name or `auto`.
-        device: device name or `auto`.
-        threads: threads of one run; None for the backend's default.
-        preprocess: `exact` or `fast`; None for the spec's.
-        options: the backend's own options.
-    """
-
-    path: Path
-    backend: str = "auto"
-    device: str = "auto"
-    threads: int | None = None
-    preprocess: str | None = None
-    options: Mapping[str, object] | None = None
-
-    @property
-    def load_options(self) -> dict[str, object]:
-        """What the backend is given: its own options and the threads."""
-        return {
-            **(self.options or {}),
-            **({} if self.threads is None else {"threads": self.threads}),
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,73 +215,83 @@ def digest_of(path: Path) -> str:
         return hashlib.sha256(content).hexdigest()
 
 
-def profiles_dir() -> Path:
-    """Folder of the device profiles; may not exist yet."""
-    return cache_dir() / "profiles"
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A profile that is for a model, or for what was in its place.
 
+    Args:
+        path: the profile's file.
+        profile: the profile.
+        problem: why it is not for the model; None where it is.
+    """
 
-def profile_path(model: Mark) -> Path:
-    """Where the profile for a model is kept."""
-    return profiles_dir() / f"{model.size}-{model.sha256[:32]}.json"
+    path: Path
+    profile: Profile
+    problem: str | None
 
 
 def write_profile(profile: Profile) -> Path:
-    """Keep a profile, in the place of an older one for the same model.
+    """Keep a profile, in the place of older ones for the same file.
 
     Returns:
-        The file.
+        The profile's file.
 
     Raises:
         OSError: if it cannot be written.
     """
-    path = profile_path(profile.model)
+    model = profile.model
+    place = _place(model.path)
+    path = profiles_dir() / f"{model.size}-{model.sha256[:32]}{place}"
     write_atomically(path, profile.to_json().encode())
+    for name in os.listdir(profiles_dir()):
+        if name.endswith(place) and name != path.name:
+            (profiles_dir() / name).unlink(missing_ok=True)
     return path
 
 
-def find_profile(model: Path) -> tuple[Path, Profile] | None:
-    """Find the profile for a model, whether it counts here or not.
+def find_profile(model: Path) -> Found | None:
+    """Find the profile for a model, whether it counts here and now or not.
 
     Args:
         model: path of an existing file.
 
     Returns:
-        The profile and its file; None where there is none. One that cannot be read is reported as a
-        warning.
+        The profile; None where there is none. One that cannot be read is reported as a warning.
     """
-    for path in _with_size(model.stat().st_size):
-        try:
-            profile = Profile.from_json(path.read_text("utf-8"))
-        except (OSError, SpecError) as exc:
-            logger.warning("%s is not usable: %s", path, exc)
-            continue
-        if profile.model.holds(model):
-            return path, profile
-    return None
+    found = [_judged(read, model) for path in _candidates(model) if (read := read_profile(path))]
+    found.sort(key=lambda one: one.problem is not None)
+    return next(iter(found), None)
+
+
+def read_profile(path: Path) -> Found | None:
+    """Read a profile's file; one that is not usable is reported as a warning."""
+    try:
+        return Found(path, Profile.from_json(path.read_text("utf-8")), None)
+    except (OSError, SpecError) as exc:
+        logger.warning("%s is not usable: %s; tune again", path, exc)
+        return None
 
 
 def obey_profile(asked: Settings, *, has_own_spec: bool = False) -> Settings:
     """Fill in from a matching profile what was left open, and say so in one line.
 
     Args:
-        asked: the Predictor's arguments.
+        asked: the Predictor's arguments, with the backend `auto`.
         has_own_spec: whether the caller brought a spec in the place of the file's.
 
     Returns:
         The settings to run with: `asked` itself where there is no profile, or none that counts.
     """
-    if asked.backend != "auto":
-        return asked
     found = find_profile(asked.path)
     if found is None:
         return asked
-    path, profile = found
-    reason = _does_not_apply(asked, profile, has_own_spec) or profile.why_not()
+    profile = found.profile
+    reason = found.problem or _does_not_apply(asked, profile, has_own_spec) or profile.why_not()
     if reason is not None:
-        logger.info("device profile %s is ignored: %s", path, reason)
+        logger.info("device profile %s is ignored: %s", found.path, reason)
         return asked
     better = f"; {profile.recommends!r} was better" if profile.recommends else ""
-    logger.info("backend auto: %s, by the device profile %s%s", profile.says, path, better)
+    logger.info("backend auto: %s, by the device profile %s%s", profile.says, found.path, better)
     return Settings(
         path=Path(profile.file.path) if profile.is_converted else asked.path,
         backend=profile.backend,
@@ -329,13 +312,25 @@ def _does_not_apply(asked: Settings, profile: Profile, has_own_spec: bool) -> st
     return None
 
 
-def _with_size(size: int) -> list[Path]:
-    folder = profiles_dir()
+def _candidates(model: Path) -> list[Path]:
+    """Profiles for a file of this size, or for one at this place."""
     try:
-        names = os.listdir(folder)
+        names = os.listdir(profiles_dir())
     except OSError:  # nothing was tuned yet
         return []
-    return [folder / n for n in sorted(names) if n.startswith(f"{size}-") and n.endswith(".json")]
+    size, place = f"{model.stat().st_size}-", _place(os.path.abspath(model))
+    return [profiles_dir() / n for n in sorted(names) if n.startswith(size) or n.endswith(place)]
+
+
+def _place(path: str) -> str:
+    """How the name of a profile's file ends."""
+    return f"-{crc32(os.fsencode(path)):08x}.json"
+
+
+def _judged(found: Found, model: Path) -> Found:
+    if found.profile.model.holds(model):
+        return found
+    return replace(found, problem=f"it is for another model than {str(model)!r} is now")
 
 
 def _package_folders() -> dict[str, int]:

@@ -10,32 +10,44 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
-from importlib.util import find_spec
+from importlib import import_module
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
 from edgevit import __version__
 from edgevit.core.cache import cache_dir
 from edgevit.core.errors import EdgeVitError, ExportError
+from edgevit.core.image import load_image
 from edgevit.core.onnx_file import read_precision
 from edgevit.core.profile import digest_of
 from edgevit.tune.candidate import ModelFile
 
-Images = Sequence[NDArray[np.uint8]]
 Say = Callable[[str], object]
-Converter = Callable[[Path, Path, Images, Say], object]
+Converter = Callable[[Path, Path, Sequence[Path], Say], object]
 
 
-def to_half(source: Path, output: Path, images: Images, say: Say) -> object:
-    """Write the half-precision form of a file; see `edgevit.export.half.convert_to_half`."""
-    from edgevit.export.half import convert_to_half
+def to_half(source: Path, output: Path, pictures: Sequence[Path], say: Say) -> object:
+    """Write a file that computes in half precision; see `edgevit.export.half`."""
+    convert = _function("edgevit.export.half", "convert_to_half")
+    return convert(source, output, images=(load_image(p).pixels for p in pictures), progress=say)
 
-    return convert_to_half(source, output, images=images, progress=say)
+
+def to_int8(source: Path, output: Path, pictures: Sequence[Path], say: Say) -> object:
+    """Write a quantised file; see `edgevit.quantize`."""
+    quantize = _function("edgevit.quantize", "quantize")
+    return quantize(source, output, pictures, progress=lambda step, done, total: say(step))
 
 
-CONVERTERS: Mapping[str, Converter] = {"fp16": to_half}
+def _function(module: str, name: str) -> Any:  # these modules need the onnx package
+    try:
+        return getattr(import_module(module), name)
+    except ImportError as exc:
+        raise ExportError(
+            f"converting needs {exc.name}, which is not installed: pip install 'edgevit[export]'"
+        ) from exc
+
+
+CONVERTERS: Mapping[str, Converter] = {"fp16": to_half, "int8": to_int8}
 
 
 def converted_dir() -> Path:
@@ -46,7 +58,7 @@ def converted_dir() -> Path:
 def model_files(
     model: Path,
     precisions: Sequence[str] | None,
-    images: Images,
+    pictures: Sequence[Path],
     *,
     converters: Mapping[str, Converter] = CONVERTERS,
     say: Say = lambda what: None,
@@ -56,8 +68,8 @@ def model_files(
     Args:
         model: the model's file.
         precisions: which are wanted; None for all that can be had.
-        images: uint8 (H, W, 3), BGR, to calibrate and check with.
-        converters: what can make a precision of a float32 file.
+        pictures: files to calibrate and check with.
+        converters: by precision, what makes it of a file.
         say: called with what is being done.
 
     Returns:
@@ -68,11 +80,11 @@ def model_files(
     files, notes = [], []
     if precisions is None or own in precisions:
         files.append(ModelFile(model, model, own))
-    for precision in (*CONVERTERS, *sorted(set(converters) - set(CONVERTERS))):
+    for precision, convert in converters.items():
         if precision == own or (precisions is not None and precision not in precisions):
             continue
         try:
-            path = _converted(model, own, precision, images, converters, say)
+            path = _converted(model, precision, pictures, convert, say)
         except EdgeVitError as exc:
             notes.append(f"{model.name}: {precision} is left out: {exc}")
         else:
@@ -81,37 +93,25 @@ def model_files(
 
 
 def _converted(
-    model: Path,
-    own: str,
-    precision: str,
-    images: Images,
-    converters: Mapping[str, Converter],
-    say: Say,
+    model: Path, precision: str, pictures: Sequence[Path], convert: Converter, say: Say
 ) -> Path:
-    if own != "fp32":
-        raise ExportError(f"only float32 files are converted, this one is {own}")
-    path = converted_dir() / f"{model.stem}-{precision}-{_key(model, images)}.onnx"
+    path = converted_dir() / f"{model.stem}-{precision}-{_key(model, pictures)}.onnx"
     if path.is_file():
         return path
-    if find_spec("onnx") is None:
-        raise ExportError("converting needs the onnx package: pip install 'edgevit[export]'")
     say(f"converting {model.name} to {precision}")
     path.parent.mkdir(parents=True, exist_ok=True)
     # Converters need a name that ends like a model's.
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
     try:
-        converters[precision](model, temporary, images, say)
+        convert(model, temporary, pictures, say)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
     return path
 
 
-def _key(model: Path, images: Images) -> str:
-    """Digest of all that the conversion depends on."""
-    pictures = sha256()
-    for image in images:
-        pictures.update(repr(image.shape).encode())
-        pictures.update(np.ascontiguousarray(image).data)
-    facts = [digest_of(model), pictures.hexdigest(), __version__]
+def _key(model: Path, pictures: Sequence[Path]) -> str:
+    """Digest of all that a conversion depends on."""
+    seen = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in pictures]
+    facts = [digest_of(model), seen, __version__]
     return sha256(json.dumps(facts).encode()).hexdigest()[:16]

@@ -41,9 +41,10 @@ class Round:
     slack: float
 
 
-FINALISTS = 3  # the rounds before the last leave at least so many, if there are
-ROUNDS = (Round(1, 6, 1 / 3, 1.6), Round(2, 12, 1 / 3, 1.25))
-FINAL = Round(8, 20, 1, float("inf"))
+FINALISTS = 3  # that the rounds before the last leave, if there are so many
+PAIR = 2  # finalists, however far behind the second is: few predictions may be wrong about it
+ROUNDS = (Round(1, 6, 1 / 3, 2.0), Round(1, 15, 1 / 3, 1.5))
+FINAL = Round(5, 20, 1, float("inf"))
 
 
 class OutOfTime(Exception):  # noqa: N818 - a signal between functions of this package
@@ -133,7 +134,8 @@ def _measured(
 def _best(alive: list[Record], score: Score, stage: Round) -> list[Record]:
     ranked = sorted(alive, key=score)
     count = max(FINALISTS, ceil(len(ranked) * stage.share))
-    return [r for r in ranked[:count] if not _is_far(score(r), score(ranked[0]), stage)]
+    near = [r for r in ranked[:count] if not _is_far(score(r), score(ranked[0]), stage)]
+    return near if len(near) >= PAIR else ranked[:PAIR]
 
 
 def _is_far(score: tuple[bool, float], best: tuple[bool, float], stage: Round) -> bool:
@@ -149,12 +151,12 @@ def _from_best(alive: list[Record], records: list[Record], score: Score) -> list
 def _admitted(
     ranked: list[Record], score: Score, admit: Admit, check_time: Callable[[], object]
 ) -> list[Record]:
-    """The best that are accurate enough, and not far behind the best of these."""
+    """The best that are accurate enough, and apart from a second not far behind the best."""
     finalists: list[Record] = []
     for record in ranked:
         if len(finalists) == FINALISTS:
             break
-        if finalists and _is_far(score(record), score(finalists[0]), ROUNDS[-1]):
+        if len(finalists) >= PAIR and _is_far(score(record), score(finalists[0]), ROUNDS[-1]):
             break
         check_time()
         if admit(record):

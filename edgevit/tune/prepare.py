@@ -7,12 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from edgevit.core.cpu import usable_cores
 from edgevit.core.errors import BackendError, BackendUnavailableError, DeviceError, InputError
-from edgevit.core.image import load_image
 from edgevit.core.onnx_file import read_metadata
 from edgevit.core.registry import backend_names, get_backend
 from edgevit.core.spec import METADATA_KEY, PREPROCESS_MODES, ModelSpec
@@ -36,7 +32,7 @@ class Choices:
     Args:
         backends: names of backends.
         device: a device that each backend must have; None for all devices of each.
-        precisions: `fp32`, `fp16`, `int8`.
+        precisions: `fp32`, `fp16`, `int8`; a file's own is what most of its weights are stored in.
         threads: thread counts of one run on a processor; None for the powers of two up to the
             usable cores, and these.
         preprocess: `exact`, `fast`.
@@ -163,14 +159,12 @@ def runnable_files(
     Raises:
         InputError: if nothing is left.
     """
-    images: list[NDArray[np.uint8]] = []
-    if converters:
-        images = [load_image(path).pixels for path in spread(pictures, CONVERTED_PICTURES)]
+    calibrating = spread(pictures, CONVERTED_PICTURES)
     files: list[ModelFile] = []
     notes: list[str] = []
     for path in paths:
         found, left_out = model_files(
-            path, choices.precisions, images, converters=converters, say=say
+            path, choices.precisions, calibrating, converters=converters, say=say
         )
         files += found
         notes += left_out

@@ -102,7 +102,8 @@ class TuneReport:
         figure: name of the main figure of accuracy.
         reference_accuracy: main figure of the reference, 0-1.
         data: the data set's folder.
-        rows: every candidate that was measured, the best first.
+        rows: every candidate that was measured, the best first; what was given up earlier comes
+            last.
         failed: why each candidate that could not be measured could not.
         notes: what was left out, and why.
         choice: the best row that keeps the accuracy and the limit; None where there is none.
@@ -210,13 +211,14 @@ BEST: Mapping[str, str] = {
 
 
 def rows_from(records: Sequence[Record], goal: Goal) -> list[Row]:
-    """Summarise what was measured, the best first.
+    """Summarise what was measured: the best first, after it what was given up earlier.
 
     Args:
         records: records with or without samples.
         goal: what is wanted.
     """
-    measured = sorted((record for record in records if record.samples), key=goal.score)
+    measured = [record for record in records if record.samples]
+    measured.sort(key=lambda record: (record.runs < RELIABLE, goal.score(record)))
     points = [(r.p95_ms, r.accuracy) for r in measured if r.accuracy is not None]
     return [
         Row(
