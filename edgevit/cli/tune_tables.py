@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,11 @@ from edgevit.tune.explain import Explanation
 
 SHOWN = 12  # rows; --json has them all
 
-COLUMNS = (
-    *("model", "precision", "backend", "threads", "preprocess"),
-    *("p50 ms", "p95 ms", "images/s", "cpu ms", "MiB", "accuracy", "runs", ""),
-)
+# Objective -> its column, where that is not the latency's.
+OWN_COLUMN: Mapping[str, tuple[str, str]] = {
+    "throughput": ("images/s", "images_per_s"),
+    "energy-proxy": ("cpu ms", "cpu_ms"),
+}
 
 
 def print_report(report: TuneReport) -> None:
@@ -49,7 +50,7 @@ def _print_evidence(report: Mapping[str, Any]) -> None:
     """Of a TuneReport as JSON values, which is how profiles keep it."""
     console = _console()
     rows = report["candidates"]
-    console.print(_table(rows, report["choice"]))
+    console.print(_table(report))
     if len(rows) > SHOWN:
         console.print(f"{len(rows) - SHOWN} more were measured; --json shows them")
     console.print(
@@ -82,26 +83,33 @@ def _threads(row: Mapping[str, Any]) -> str:
     return f"{row['threads'] or '-'}{streams}{spinning}"
 
 
-def _table(rows: Sequence[Mapping[str, Any]], choice: Mapping[str, Any] | None) -> Table:
+def _table(report: Mapping[str, Any]) -> Table:
+    """The model is named where there are several; the table fits 80 columns where there is one."""
+    rows = report["candidates"]
+    has_models = len({row["model"] for row in rows}) > 1
+    own = OWN_COLUMN.get(report["goal"]["objective"])
     table = Table(box=None, padding=(0, 1, 0, 0))
-    for column in COLUMNS:
-        is_text = column in ("model", "precision", "backend", "threads", "preprocess", "")
-        table.add_column(column, justify="left" if is_text else "right", no_wrap=True)
+    for heading in (*(["model"] if has_models else []), "weights", "backend", "threads", "mode"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("p50 ms", "p95 ms", *(own[:1] if own else ()), "MiB", report["figure"], "runs"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("")
     for row in rows[:SHOWN]:
-        table.add_row(*(escape(cell) for cell in _cells(row, choice)))
+        cells = [*([Path(row["model"]).stem] if has_models else []), *_how(row)]
+        cells += [f"{row['p50_ms']:.2f}", f"{row['p95_ms']:.2f}"]
+        cells += [f"{row[own[1]]:.2f}"] if own else []
+        cells += ["" if row["rss_mib"] is None else f"{row['rss_mib']:.0f}"]
+        cells += ["" if row["accuracy"] is None else f"{row['accuracy']:.2%}", str(row["runs"])]
+        table.add_row(*map(escape, [*cells, _remark(row, report["choice"])]))
     return table
 
 
-def _cells(row: Mapping[str, Any], choice: Mapping[str, Any] | None) -> list[str]:
+def _how(row: Mapping[str, Any]) -> list[str]:
     device = "" if row["device"] == "cpu" else f" {row['device']}"
-    mark = "chosen" if row == choice else "Pareto" if row["is_pareto"] else ""
-    return [
-        *(Path(row["model"]).stem, row["precision"], f"{row['backend']}{device}"),
-        *(_threads(row), row["preprocess"]),
-        *(f"{row['p50_ms']:.2f}", f"{row['p95_ms']:.2f}"),
-        *(f"{row['images_per_s']:.1f}", f"{row['cpu_ms']:.2f}"),
-        "" if row["rss_mib"] is None else f"{row['rss_mib']:.0f}",
-        "" if row["accuracy"] is None else f"{row['accuracy']:.2%}",
-        str(row["runs"]),
-        mark if row["problem"] is None else row["problem"],
-    ]
+    return [row["precision"], f"{row['backend']}{device}", _threads(row), row["preprocess"]]
+
+
+def _remark(row: Mapping[str, Any], choice: Mapping[str, Any] | None) -> str:
+    if row == choice:
+        return "chosen"
+    return row["problem"] or ("Pareto" if row["is_pareto"] else "")
