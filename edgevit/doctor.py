@@ -15,6 +15,7 @@ from edgevit import __version__
 from edgevit.core.backend import AnyArray
 from edgevit.core.cpu import allowed_cpus, cpu_features, cpu_name, usable_cores
 from edgevit.core.errors import BackendError, EdgeVitError, SpecError
+from edgevit.core.onnx_file import read_output_tolerance
 from edgevit.core.registry import backend_names, get_backend
 from edgevit.core.spec import Samples, TestVector
 from edgevit.predictor import Predictor
@@ -158,11 +159,12 @@ def _compare(predictor: Predictor, vector: TestVector) -> SelfTest:
     output_error = max(
         _relative_error(samples, outputs.get(name)) for name, samples in vector.outputs.items()
     )
+    allowed = read_output_tolerance(predictor.path) or OUTPUT_TOLERANCE
     problem = None
     if not batch_error <= BATCH_TOLERANCE:
         problem = f"preprocessing differs by {batch_error:.2g}, more than {BATCH_TOLERANCE:.2g}"
-    elif not output_error <= OUTPUT_TOLERANCE:
-        problem = f"outputs differ by {output_error:.2g}, more than {OUTPUT_TOLERANCE:.2g}"
+    elif not output_error <= allowed:
+        problem = f"outputs differ by {output_error:.2g}, more than {allowed:.2g}"
     return SelfTest(predictor.backend, predictor.device, batch_error, output_error, problem)
 
 

@@ -12,6 +12,7 @@ from edgevit.core.errors import (
     LoadError,
     ModelError,
     ModelNotFoundError,
+    QuantizationError,
     SpecError,
     ZooError,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "LoadError",
     "ModelError",
     "ModelNotFoundError",
+    "QuantizationError",
     "SpecError",
     "ZooError",
 ]

@@ -24,6 +24,7 @@ LAYERS = {
     "benchmark": {"core", "predictor", "benchmark"},
     "doctor": {"core", "predictor", ""},
     "evaluate": {"core", "predictor", "adapters", "evaluate"},
+    "quantize": {"core", "predictor", "evaluate", "quantize", ""},
     "models": {"core", "models"},
     "export": {"core", "models", "export", ""},
     "cli": None,
@@ -68,7 +69,7 @@ def test_imports_run_one_way(path):
 @pytest.mark.parametrize("path", SOURCES, ids=relative_name)
 def test_only_models_and_export_import_torch_or_a_vendor(path):
     imported = {module.split(".")[0] for module in imported_modules(path)}
-    assert layer_of(path) in ("models", "export") or not imported & VENDORS
+    assert layer_of(path) in ("models", "export", "quantize") or not imported & VENDORS
 
 
 @pytest.mark.parametrize("path", PLUGINS, ids=relative_name)

@@ -21,6 +21,7 @@ COMMANDS = {
     "doctor": "Show what this machine has; with a MODEL, prove that it computes right here.",
     "eval": "Measure a model's accuracy on a data set.",
     "export": "Turn a checkpoint into one self-describing ONNX file.",
+    "quantize": "Write a model with int8 arithmetic, calibrated on pictures.",
     "segment": "Label every pixel of pictures.",
     "tune": "Find the fastest way to run a model here that is accurate enough; keep it.",
     "zoo": "List and show the known models.",

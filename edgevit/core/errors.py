@@ -58,6 +58,10 @@ class ExportError(EdgeVitError):
     """A checkpoint could not be turned into a model file."""
 
 
+class QuantizationError(EdgeVitError):
+    """A model could not be quantised, or would have lost too much accuracy by it."""
+
+
 class ZooError(EdgeVitError):
     """The model zoo has no such entry, or the entry's file is not what it should be."""
 

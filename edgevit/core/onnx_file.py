@@ -6,6 +6,7 @@ its weights are skipped by their length, so the cost does not grow with the mode
 
 from __future__ import annotations
 
+import json
 import mmap
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ _KEY, _VALUE = 1, 2  # fields of StringStringEntryProto
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # protobuf wire types
 
 MULTIPLY_ADDS_KEY = "edgevit.multiply_adds"
+QUANTIZATION_KEY = "edgevit.quantization"
 
 _GRAPH = 7  # field of ModelProto
 _INITIALIZER = 5  # field of GraphProto: repeated TensorProto
@@ -125,6 +127,34 @@ def _tensor(buffer: Buffer, begin: int, stop: int) -> tuple[int, int]:
                 length, start = _varint(buffer, start)
                 count *= length
     return data_type, count
+
+
+def read_output_tolerance(path: Path) -> float | None:
+    """Read how far from its test vector a device may answer.
+
+    Args:
+        path: the ONNX file.
+
+    Returns:
+        The difference relative to the largest output, above 0; None where the file does not say,
+        as those in float32.
+
+    Raises:
+        ModelNotFoundError: if there is no such file.
+        ModelError: if the file is not a whole protobuf message, or says something else.
+    """
+    text = read_metadata(path).get(QUANTIZATION_KEY)
+    if text is None:
+        return None
+    try:
+        tolerance = float(json.loads(text)["output_tolerance"])
+    except (ValueError, TypeError, KeyError, RecursionError) as exc:
+        raise ModelError(
+            f"{str(path)!r} has an unreadable {QUANTIZATION_KEY} ({exc!r}); quantise it again"
+        ) from exc
+    if not 0 < tolerance < 1:
+        raise ModelError(f"{str(path)!r} allows outputs to differ by {tolerance}, not 0 to 1")
+    return tolerance
 
 
 def _mapped(path: Path) -> mmap.mmap:

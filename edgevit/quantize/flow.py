@@ -1,0 +1,235 @@
+"""The steps of quantising a model, in their order."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from edgevit.core.cache import write_atomically
+from edgevit.core.errors import InputError, QuantizationError
+from edgevit.evaluate import DataSet
+from edgevit.predictor import Predictor
+from edgevit.quantize.accuracy import accuracy_of
+from edgevit.quantize.calibrate import RULES, Feeds, Range, observe, runner
+from edgevit.quantize.compare import Difference, Reference
+from edgevit.quantize.correct import correct_biases
+from edgevit.quantize.graph import Graph, Product
+from edgevit.quantize.insert import insert_qdq
+from edgevit.quantize.pictures import notes_on, read_calibration, spread
+from edgevit.quantize.pointwise import linear_layers_as_convolutions
+from edgevit.quantize.record import Record, finished_model
+from edgevit.quantize.report import LayerSensitivity, QuantizationReport
+from edgevit.quantize.sensitivity import keep_in_float, layer_sensitivities
+
+RULE_PICTURES = 16  # that rules and corrections are compared on
+AUTO = "auto"
+
+PathLike = str | os.PathLike[str]
+Progress = Callable[[str, int, int], object]
+"""Called with what is being done, how much of it is done, and of how much."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """What the measurements decided."""
+
+    rule: str
+    rules: Mapping[str, float]
+    bias_correction: tuple[float, float]
+    layers: Sequence[LayerSensitivity]
+    graph: Graph
+    difference: Difference
+
+
+def quantize(
+    source: PathLike,
+    output: PathLike,
+    images: Sequence[PathLike],
+    *,
+    name: str | None = None,
+    rule: str = AUTO,
+    max_error: float = 0.1,
+    keep_float: Sequence[str] = (),
+    data: DataSet | PathLike | None = None,
+    max_drop: float = 1.0,
+    limit: int = 128,
+    threads: int | None = None,
+    progress: Progress = lambda step, done, total: None,
+) -> QuantizationReport:
+    """Write a model with int8 arithmetic.
+
+    Args:
+        source: a float32 ONNX file with a spec, as `edgevit export` writes it (with weights in
+            half precision too).
+        output: the file to write.
+        images: pictures of the kind that the model will see, about a hundred; they pass through the
+            model's own preprocessing. Those that cannot be read are left out and named.
+        name: the model's name in its spec; by default the source's with `_int8`.
+        rule: how a range is made of what was seen: `minmax`, `percentile`, `entropy`, or `auto` for
+            the one that changes the model's answers least.
+        max_error: root mean square of the change of the answers over that of the answers; layers
+            stay in floating point until the sum of what each costs alone is no more.
+        keep_float: layers that stay in floating point in any case, as the report names them.
+        data: a data set to measure accuracy on, before and after; None to leave that out.
+        max_drop: points of top-1, AP or mIoU that may be lost on it.
+        limit: how many of the pictures to take at most, spread evenly.
+        threads: of a run when accuracy is measured; None for the default.
+        progress: see `Progress`.
+
+    Returns:
+        What was done, and how it was measured.
+
+    Raises:
+        QuantizationError: if the file is quantised already, no picture can be read, no layer can be
+            quantised, or more accuracy is lost than `max_drop`; nothing is written then.
+        ModelError: if the source is not there, or carries no spec.
+        InputError: if an argument is out of range, or `data` does not fit the model.
+    """
+    source, output = Path(source), Path(output)
+    _check_arguments(output, rule, limit, max_error)
+    with Predictor(source, backend="onnxruntime", threads=threads) as predictor:
+        graph = Graph.read(source)
+        pictures = spread([Path(image) for image in images], limit)
+        step = _counter(progress, "reading pictures", len(pictures))
+        calibration = read_calibration(predictor, pictures, step)
+        record = Record.of(predictor, name or f"{predictor.spec.name}_int8")
+    choice = _choose(graph, calibration.batches, rule, max_error, keep_float, progress)
+    progress("checking the installed runtimes", 0, 1)
+    finished = finished_model(choice.graph, record, choice.rule, calibration)
+    accuracy = accuracy_of(source, finished.content, data, max_drop, threads, progress)
+    progress(f"writing {output}", 0, 1)
+    _save(output, finished.content)
+    return QuantizationReport(
+        path=output,
+        source=source,
+        spec=finished.spec,
+        images=len(calibration.batches),
+        skipped=calibration.skipped,
+        rule=choice.rule,
+        rules=choice.rules,
+        bias_correction=choice.bias_correction,
+        layers=choice.layers,
+        error=choice.difference.error,
+        agreement=choice.difference.agreement,
+        tolerance=finished.tolerance,
+        accuracy=accuracy,
+        size_bytes=len(finished.content),
+        notes=tuple(notes_on(calibration)),
+    )
+
+
+def _choose(
+    graph: Graph,
+    batches: Sequence[Feeds],
+    rule: str,
+    max_error: float,
+    keep_float: Sequence[str],
+    progress: Progress,
+) -> _Choice:
+    linear_layers_as_convolutions(graph, _shapes(graph, batches[0]))
+    products = graph.products()
+    if not products:
+        raise QuantizationError("the model has no convolution or linear layer that gains by int8")
+    ranges = observe(
+        graph,
+        [product.input for product in products],
+        batches,
+        _counter(progress, "observing activations", len(batches)),
+    )
+    progress("comparing with float32", 0, 1)
+    reference = Reference(graph, batches)
+    rule, thresholds, rules = _best_rule(graph, products, ranges, reference, rule, progress)
+    rows = layer_sensitivities(
+        graph,
+        products,
+        thresholds,
+        reference,
+        _multiply_adds(graph, products, batches[0]),
+        _counter(progress, "measuring layers", len(products)),
+    )
+    rows = keep_in_float(rows, max_error, always=keep_float)
+    chosen = [p for p, row in zip(products, rows, strict=True) if row.precision == "int8"]
+    if not chosen:
+        raise QuantizationError(
+            f"no layer can be quantised with an error of the answers below {max_error}; allow more "
+            "with max_error, or keep the float32 file"
+        )
+    corrected = correct_biases(graph, chosen, ranges)
+    step = _counter(progress, "comparing with float32", 2 * len(batches))
+    candidates = [insert_qdq(form, chosen, thresholds) for form in (graph, corrected)]
+    found = [reference.difference(form, step=step) for form in candidates]
+    best = int(found[1].error < found[0].error)
+    errors = (found[0].error, found[1].error)
+    return _Choice(rule, rules, errors, rows, candidates[best], found[best])
+
+
+def _best_rule(
+    graph: Graph,
+    products: Sequence[Product],
+    ranges: Mapping[str, Range],
+    reference: Reference,
+    rule: str,
+    progress: Progress,
+) -> tuple[str, Mapping[str, float], Mapping[str, float]]:
+    """The rule, its thresholds, and the error with every rule that was tried."""
+    names = list(RULES) if rule == AUTO else [rule]
+    step = _counter(progress, "comparing rules", len(names) * RULE_PICTURES)
+    thresholds, errors = {}, {}
+    for name in names:
+        thresholds[name] = {tensor: RULES[name](found) for tensor, found in ranges.items()}
+        quantised = insert_qdq(graph, products, thresholds[name])
+        errors[name] = reference.difference(quantised, limit=RULE_PICTURES, step=step).error
+    best = min(errors, key=lambda name: errors[name])
+    return best, thresholds[best], errors
+
+
+def _shapes(graph: Graph, feeds: Feeds) -> dict[str, tuple[int, ...]]:
+    """Shapes of all activations, by running the model once."""
+    tensors = [name for node in graph.nodes for name in node.output if name]
+    answers = runner(graph.model(extra_outputs=tensors), tensors)(feeds)
+    return {name: np.shape(values) for name, values in answers.items()}
+
+
+def _multiply_adds(graph: Graph, products: Sequence[Product], feeds: Feeds) -> dict[str, int]:
+    outputs = [product.output for product in products]
+    answers = runner(graph.model(extra_outputs=outputs), outputs)(feeds)
+    return {
+        product.name: answers[product.output][0, 0].size * graph.constants[product.weight].size
+        for product in products
+    }
+
+
+def _counter(progress: Progress, step: str, total: int) -> Callable[[], None]:
+    done = 0
+    progress(step, 0, total)
+
+    def count() -> None:
+        nonlocal done
+        done += 1
+        progress(step, done, total)
+
+    return count
+
+
+def _check_arguments(output: Path, rule: str, limit: int, max_error: float) -> None:
+    if rule != AUTO and rule not in RULES:
+        raise InputError(f"rule must be one of auto, {', '.join(RULES)}, not {rule!r}")
+    if limit < 1:
+        raise InputError(f"limit must be from 1 up, not {limit}")
+    if not max_error > 0:
+        raise InputError(f"max_error must be above 0, not {max_error}")
+    if output.is_dir():
+        raise InputError(f"the output {str(output)!r} is a folder; name a file in it")
+    if not output.parent.is_dir():
+        raise InputError(f"the output's folder {str(output.parent)!r} is not there; make it first")
+
+
+def _save(output: Path, content: bytes) -> None:
+    try:
+        write_atomically(output, content)
+    except OSError as exc:
+        raise QuantizationError(f"the output {str(output)!r} cannot be written: {exc}") from exc

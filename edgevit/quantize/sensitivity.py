@@ -1,0 +1,84 @@
+"""Which layers cost accuracy when they are quantised, each measured alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+
+from edgevit.core.errors import InputError
+from edgevit.quantize.compare import Reference
+from edgevit.quantize.graph import Graph, Product
+from edgevit.quantize.insert import insert_qdq
+from edgevit.quantize.report import LayerSensitivity
+
+PICTURES = 4  # that each layer is measured on
+
+
+def layer_sensitivities(
+    graph: Graph,
+    products: Sequence[Product],
+    thresholds: Mapping[str, float],
+    reference: Reference,
+    multiply_adds: Mapping[str, int],
+    step: Callable[[], object],
+) -> list[LayerSensitivity]:
+    """Quantise one layer after the other and compare the model's answers.
+
+    Args:
+        graph: the float32 graph.
+        products: the layers.
+        thresholds: ranges of their inputs.
+        reference: the float32 model's answers.
+        multiply_adds: of each layer, by its name.
+        step: called after each layer.
+    """
+    rows = []
+    for product in products:
+        quantised = insert_qdq(graph, [product], thresholds)
+        found = reference.difference(quantised, limit=PICTURES)
+        label = product.weight.removesuffix(".1x1").removesuffix(".weight")
+        rows.append(
+            LayerSensitivity(
+                label, multiply_adds[product.name], found.error, found.agreement, "int8"
+            )
+        )
+        step()
+    return rows
+
+
+def keep_in_float(
+    rows: Sequence[LayerSensitivity], max_error: float, *, always: Collection[str] = ()
+) -> list[LayerSensitivity]:
+    """Leave layers in floating point until the others' errors add up to little enough.
+
+    Errors of layers are about independent, so their squares add up. The first to stay is the one
+    that has the most of the sum for the arithmetic that it would make faster.
+
+    Args:
+        rows: of all layers, as `int8`.
+        max_error: what the root of the sum may be.
+        always: layers that stay in any case.
+
+    Returns:
+        The rows with their final precision.
+
+    Raises:
+        InputError: if `always` names a layer that is not among the rows.
+    """
+    unknown = set(always) - {row.layer for row in rows}
+    if unknown:
+        names = ", ".join(sorted(unknown))
+        raise InputError(f"no layer {names} can be quantised; known: {_names(rows)}")
+    kept = set(always)
+    left = sum(row.error**2 for row in rows if row.layer not in kept)
+    for row in sorted(rows, key=lambda row: row.error**2 / row.multiply_adds, reverse=True):
+        if left <= max_error**2:
+            break
+        if row.layer not in kept:
+            kept.add(row.layer)
+            left -= row.error**2
+    return [replace(row, precision="fp32") if row.layer in kept else row for row in rows]
+
+
+def _names(rows: Sequence[LayerSensitivity]) -> str:
+    return ", ".join(row.layer for row in rows)
