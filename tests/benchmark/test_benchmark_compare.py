@@ -86,7 +86,8 @@ def test_candidates_on_the_same_runtime_share_one_matrix_product(tiny, install):
     measure(*chosen, *chosen, runs=7)
     products = [options for path, _, options in backend.loads if path == MATMUL]
     assert products == [{"threads": 1}, {"threads": 2}]
-    sessions = [s for s, load in zip(backend.sessions, backend.loads) if load[0] == MATMUL]
+    loaded = zip(backend.sessions, backend.loads, strict=True)
+    sessions = [session for session, (path, *_) in loaded if path == MATMUL]
     assert [session.runs for session in sessions] == [2 * 2, 2 * 2]  # in each of two rounds
     assert all(session.is_closed for session in backend.sessions)
 
@@ -154,7 +155,7 @@ def test_a_new_process_tells_its_first_answer_and_its_memory(tiny):
 
 def test_a_new_process_that_fails_says_why(tiny, install):
     install(Diary().backends)  # which no other process knows
-    with pytest.raises(EdgeVitError, match="a new process could not answer.*'one' is not"):
+    with pytest.raises(EdgeVitError, match=r"a new process could not answer: .*'one' is not"):
         measure(*candidates(tiny, "one"), starts=1)
 
 

@@ -156,27 +156,6 @@ def test_doctor_refuses_a_model_without_test_vector(tiny):
     assert "carries no edgevit spec" in result.stderr
 
 
-def test_bench_prints_one_json_document(tiny):
-    result = run("bench", tiny, "--runs", 3, "--image-size", "30x40", "--json")
-    (report,) = json.loads(result.stdout)["models"]
-    assert set(report["stages_ms"]) == {"preprocess", "infer", "postprocess", "total", "runtime"}
-    assert report["stages_ms"]["total"]["p99"] >= report["stages_ms"]["total"]["p50"] > 0
-    assert report["first_answer_ms"] > 0
-    assert report["arithmetic"]["gflop"] == 18 / 1e9
-
-
-def test_bench_prints_a_table(tiny, picture):
-    result = run("bench", tiny, "--runs", 2, "--image", picture)
-    assert result.exit_code == 0
-    assert "overhead over the runtime's bare run" in result.output
-    assert "of a large matrix product's" in result.output
-
-
-def test_bench_of_a_file_without_a_count_says_so(tiny, picture):
-    result = run("bench", tiny.with_name("tiny_dynamic.onnx"), "--runs", 1, "--image", picture)
-    assert "the file records no count of operations" in result.output
-
-
 def test_zoo_list_names_the_models():
     result = run("zoo", "list")
     assert "cas_vit_xs_cifar10" in result.output
