@@ -10,8 +10,8 @@
 
 from __future__ import annotations
 
+from edgevit.tune.flow import search
 from edgevit.tune.prepare import Choices
 from edgevit.tune.report import Goal, Row, TuneReport
-from edgevit.tune.search import search
 
 __all__ = ["Choices", "Goal", "Row", "TuneReport", "search"]
