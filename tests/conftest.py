@@ -18,6 +18,7 @@ collect_ignore_glob = [
     "models/golden.py",
     "models/detections.py",
     "export/official_layouts.py",
+    "quantize/small_model.py",
 ]
 
 

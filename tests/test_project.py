@@ -21,6 +21,7 @@ ARGUMENTS = {
     "bench_map.py": ["--streams", "1", "2", "--count", "8", "--rounds", "1"],
     "bench_memory.py": ["--predictions", "40"],
     "bench_overhead.py": ["--runs", "2"],
+    "bench_quantize.py": [*2 * [ROOT / "tests" / "data" / "tiny.onnx"], "--runs", "2"],
     "bench_postprocess.py": ["--rounds", "1"],
     "bench_resample.py": ["--rounds", "2"],
     "bench_start.py": ["--runs", "1"],
@@ -28,7 +29,8 @@ ARGUMENTS = {
     "bench_stopwatch.py": ["--runs", "2"],
 }
 NEEDS_TORCH = {"04_export.py", "06_families.py", "bench_attention.py", "bench_export.py"}
-EXPORTS_MANY = NEEDS_TORCH - {"04_export.py"}
+NEEDS_ONNX = {"08_quantize.py"}
+TAKES_LONG = NEEDS_TORCH - {"04_export.py"} | NEEDS_ONNX
 
 
 def run_example(name, *arguments):
@@ -42,8 +44,8 @@ def run_example(name, *arguments):
         pytest.param(
             name,
             marks=[
-                *([pytest.mark.torch] if name in NEEDS_TORCH else []),
-                *([pytest.mark.slow] if name in EXPORTS_MANY else []),
+                *([pytest.mark.torch] if name in NEEDS_TORCH | NEEDS_ONNX else []),
+                *([pytest.mark.slow] if name in TAKES_LONG else []),
             ],
         )
         for name in EXAMPLES

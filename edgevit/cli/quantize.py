@@ -34,6 +34,14 @@ ROWS = 12  # of the table, where the rest is shown only when asked for
 @click.option("--output", type=PATH, required=True, help="The file to write.")
 @click.option("--model-name", help="The model's name in its spec.  [default: the source's, _int8]")
 @click.option(
+    "--backend",
+    type=click.Choice(["auto", "openvino", "onnxruntime", "tensorrt"]),
+    default="auto",
+    show_default=True,
+    help="Whose form the file has; auto measures which is fastest here. Each runs on all.",
+)
+@click.option("--threads", type=click.IntRange(min=1), help="Threads of one run.")
+@click.option(
     "--range",
     "rule",
     type=click.Choice(["auto", "minmax", "percentile", "entropy"]),
@@ -76,6 +84,8 @@ def quantize(
     calibration: Path,
     output: Path,
     model_name: str | None,
+    backend: str,
+    threads: int | None,
     rule: str,
     max_error: float,
     keep_float: tuple[str, ...],
@@ -100,6 +110,8 @@ def quantize(
             output,
             find_pictures(calibration),
             name=model_name,
+            backend=backend,
+            threads=threads,
             rule=rule,
             max_error=max_error,
             keep_float=keep_float,
@@ -163,6 +175,12 @@ def _print(report: QuantizationReport, rows: int | None) -> None:
             f"{found.metric} on {found.images} pictures: {100 * found.before:.2f} before, "
             f"{100 * found.after:.2f} after ({-found.drop:+.2f} points)"
         )
+    for name, speed in report.speeds.items():
+        click.echo(
+            f"{name}: {speed.float32_ms:.2f} ms in float32, {speed.int8_ms:.2f} ms in its "
+            f"int8 form ({speed.float32_ms / speed.int8_ms:.2f} times as fast)"
+        )
+    click.echo(f"form: {report.backend}'s")
     rules = ", ".join(f"{name} {100 * error:.2f}%" for name, error in report.rules.items())
     click.echo(f"ranges: {report.rule} (error with {rules})")
     click.echo(
@@ -181,8 +199,9 @@ def _table(report: QuantizationReport, rows: int | None) -> Table:
     worst = sorted(report.layers, key=lambda layer: layer.error, reverse=True)
     title = "what each layer costs when it alone is quantised"
     table = Table(title=title if rows is None else f"{title}: the worst {rows}")
-    for heading in ("layer", "M multiply-adds", "error, %", "best class stays, %", "precision"):
-        table.add_column(heading, justify="left" if heading == "layer" else "right")
+    table.add_column("layer", overflow="fold")
+    for heading in ("M mult.-adds", "error, %", "same class, %", "precision"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for layer in worst[:rows]:
         table.add_row(
             layer.layer,

@@ -8,7 +8,15 @@ It needs `onnx` and `onnxruntime` (the extra `quantize`), and no PyTorch.
 """
 
 from edgevit.quantize.flow import quantize
+from edgevit.quantize.forms import Speed
 from edgevit.quantize.pictures import find_pictures
 from edgevit.quantize.report import Accuracy, LayerSensitivity, QuantizationReport
 
-__all__ = ["Accuracy", "LayerSensitivity", "QuantizationReport", "find_pictures", "quantize"]
+__all__ = [
+    "Accuracy",
+    "LayerSensitivity",
+    "QuantizationReport",
+    "Speed",
+    "find_pictures",
+    "quantize",
+]

@@ -45,6 +45,9 @@ class Reference:
         run = runner(graph.model(extra_outputs=self.probes), self.probes)
         self._answers = [run(feeds) for feeds in batches]
 
+    def __len__(self) -> int:
+        return len(self._batches)
+
     def difference(
         self, quantised: Graph, *, limit: int | None = None, step: Callable[[], object] = int
     ) -> Difference:
@@ -67,6 +70,7 @@ class Reference:
 def probes(graph: Graph) -> list[str]:
     """The tensors that the last nodes with weights answer, in the order of the graph."""
     producers = {name: node for node in graph.nodes for name in node.output}
+    chosen = graph.after_choices()
     waiting, seen, found = list(graph.outputs), set(), set()
     while waiting:
         name = waiting.pop()
@@ -74,7 +78,8 @@ def probes(graph: Graph) -> list[str]:
         if node is None or name in seen:
             continue
         seen.add(name)
-        if node.op_type in WEIGHTED and any(i in graph.constants for i in node.input):
+        has_weights = any(i in graph.constants for i in node.input)
+        if node.op_type in WEIGHTED and has_weights and name not in chosen:
             found.add(name)
         else:
             waiting.extend(node.input)

@@ -14,29 +14,49 @@ from edgevit.core.errors import InputError, QuantizationError
 from edgevit.evaluate import DataSet
 from edgevit.predictor import Predictor
 from edgevit.quantize.accuracy import accuracy_of
-from edgevit.quantize.calibrate import RULES, Feeds, Range, observe, runner
+from edgevit.quantize.calibrate import RULES, Feeds, Range, minmax, observe, runner
 from edgevit.quantize.compare import Difference, Reference
 from edgevit.quantize.correct import correct_biases
+from edgevit.quantize.forms import (
+    AUTO,
+    FORMS,
+    RUNS,
+    Form,
+    Speed,
+    check_backend_name,
+    choose_form,
+)
 from edgevit.quantize.graph import Graph, Product
-from edgevit.quantize.insert import insert_qdq
 from edgevit.quantize.pictures import notes_on, read_calibration, spread
 from edgevit.quantize.pointwise import linear_layers_as_convolutions
 from edgevit.quantize.record import Record, finished_model
 from edgevit.quantize.report import LayerSensitivity, QuantizationReport
-from edgevit.quantize.sensitivity import keep_in_float, layer_sensitivities
+from edgevit.quantize.sensitivity import check_layers, keep_in_float, layer_sensitivities
 
 RULE_PICTURES = 16  # that rules and corrections are compared on
-AUTO = "auto"
-
 PathLike = str | os.PathLike[str]
 Progress = Callable[[str, int, int], object]
 """Called with what is being done, how much of it is done, and of how much."""
 
 
 @dataclass(frozen=True, slots=True)
+class _Request:
+    """What the caller of `quantize` asked for; see there."""
+
+    source: Path
+    backend: str
+    rule: str
+    max_error: float
+    keep_float: Sequence[str]
+    threads: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class _Choice:
     """What the measurements decided."""
 
+    backend: str
+    speeds: Mapping[str, Speed]
     rule: str
     rules: Mapping[str, float]
     bias_correction: tuple[float, float]
@@ -51,6 +71,7 @@ def quantize(
     images: Sequence[PathLike],
     *,
     name: str | None = None,
+    backend: str = AUTO,
     rule: str = AUTO,
     max_error: float = 0.1,
     keep_float: Sequence[str] = (),
@@ -69,6 +90,8 @@ def quantize(
         images: pictures of the kind that the model will see, about a hundred; they pass through the
             model's own preprocessing. Those that cannot be read are left out and named.
         name: the model's name in its spec; by default the source's with `_int8`.
+        backend: whose form the file has: `openvino`, `onnxruntime`, `tensorrt`, or `auto` for what
+            is fastest here, measured. Every form runs on each of them.
         rule: how a range is made of what was seen: `minmax`, `percentile`, `entropy`, or `auto` for
             the one that changes the model's answers least.
         max_error: root mean square of the change of the answers over that of the answers; layers
@@ -77,7 +100,7 @@ def quantize(
         data: a data set to measure accuracy on, before and after; None to leave that out.
         max_drop: points of top-1, AP or mIoU that may be lost on it.
         limit: how many of the pictures to take at most, spread evenly.
-        threads: of a run when accuracy is measured; None for the default.
+        threads: of a run when speed or accuracy is measured; None for the default.
         progress: see `Progress`.
 
     Returns:
@@ -90,6 +113,7 @@ def quantize(
         InputError: if an argument is out of range, or `data` does not fit the model.
     """
     source, output = Path(source), Path(output)
+    check_backend_name(backend)
     _check_arguments(output, rule, limit, max_error)
     with Predictor(source, backend="onnxruntime", threads=threads) as predictor:
         graph = Graph.read(source)
@@ -97,7 +121,8 @@ def quantize(
         step = _counter(progress, "reading pictures", len(pictures))
         calibration = read_calibration(predictor, pictures, step)
         record = Record.of(predictor, name or f"{predictor.spec.name}_int8")
-    choice = _choose(graph, calibration.batches, rule, max_error, keep_float, progress)
+    request = _Request(source, backend, rule, max_error, keep_float, threads)
+    choice = _choose(graph, calibration.batches, request, progress)
     progress("checking the installed runtimes", 0, 1)
     finished = finished_model(choice.graph, record, choice.rule, calibration)
     accuracy = accuracy_of(source, finished.content, data, max_drop, threads, progress)
@@ -109,6 +134,8 @@ def quantize(
         spec=finished.spec,
         images=len(calibration.batches),
         skipped=calibration.skipped,
+        backend=choice.backend,
+        speeds=choice.speeds,
         rule=choice.rule,
         rules=choice.rules,
         bias_correction=choice.bias_correction,
@@ -123,48 +150,63 @@ def quantize(
 
 
 def _choose(
-    graph: Graph,
-    batches: Sequence[Feeds],
-    rule: str,
-    max_error: float,
-    keep_float: Sequence[str],
-    progress: Progress,
+    graph: Graph, batches: Sequence[Feeds], request: _Request, progress: Progress
 ) -> _Choice:
     linear_layers_as_convolutions(graph, _shapes(graph, batches[0]))
     products = graph.products()
     if not products:
         raise QuantizationError("the model has no convolution or linear layer that gains by int8")
-    ranges = observe(
-        graph,
-        [product.input for product in products],
-        batches,
-        _counter(progress, "observing activations", len(batches)),
-    )
+    check_layers(request.keep_float, products)
+    tensors = [tensor for product in products for tensor in (product.input, product.output)]
+    step = _counter(progress, "observing activations", len(batches))
+    ranges = observe(graph, tensors, batches, step)
+    backend, speeds = _backend(graph, products, ranges, request, batches[0], progress)
     progress("comparing with float32", 0, 1)
     reference = Reference(graph, batches)
-    rule, thresholds, rules = _best_rule(graph, products, ranges, reference, rule, progress)
+    form = FORMS[backend]
+    graph = form.prepare(graph)
+    rule, thresholds, rules = _best_rule(
+        graph, products, ranges, reference, form, request.rule, progress
+    )
     rows = layer_sensitivities(
         graph,
         products,
         thresholds,
         reference,
+        form,
         _multiply_adds(graph, products, batches[0]),
         _counter(progress, "measuring layers", len(products)),
     )
-    rows = keep_in_float(rows, max_error, always=keep_float)
+    rows = keep_in_float(rows, request.max_error, always=request.keep_float)
     chosen = [p for p, row in zip(products, rows, strict=True) if row.precision == "int8"]
     if not chosen:
         raise QuantizationError(
-            f"no layer can be quantised with an error of the answers below {max_error}; allow more "
-            "with max_error, or keep the float32 file"
+            f"no layer can be quantised with an error of the answers below {request.max_error}; "
+            "allow more with max_error, or keep the float32 file"
         )
     corrected = correct_biases(graph, chosen, ranges)
     step = _counter(progress, "comparing with float32", 2 * len(batches))
-    candidates = [insert_qdq(form, chosen, thresholds) for form in (graph, corrected)]
-    found = [reference.difference(form, step=step) for form in candidates]
+    candidates = [form.quantize(made, chosen, thresholds) for made in (graph, corrected)]
+    found = [reference.difference(made, step=step) for made in candidates]
     best = int(found[1].error < found[0].error)
     errors = (found[0].error, found[1].error)
-    return _Choice(rule, rules, errors, rows, candidates[best], found[best])
+    return _Choice(backend, speeds, rule, rules, errors, rows, candidates[best], found[best])
+
+
+def _backend(
+    graph: Graph,
+    products: Sequence[Product],
+    ranges: Mapping[str, Range],
+    request: _Request,
+    feeds: Feeds,
+    progress: Progress,
+) -> tuple[str, dict[str, Speed]]:
+    """The backend whose form to take, and what was measured to choose it."""
+    if request.backend != AUTO:
+        return request.backend, {}
+    thresholds = {tensor: minmax(found) for tensor, found in ranges.items()}
+    step = _counter(progress, "measuring the backends' forms", RUNS)
+    return choose_form(graph, products, thresholds, request.source, feeds, request.threads, step)
 
 
 def _best_rule(
@@ -172,17 +214,19 @@ def _best_rule(
     products: Sequence[Product],
     ranges: Mapping[str, Range],
     reference: Reference,
+    form: Form,
     rule: str,
     progress: Progress,
 ) -> tuple[str, Mapping[str, float], Mapping[str, float]]:
     """The rule, its thresholds, and the error with every rule that was tried."""
     names = list(RULES) if rule == AUTO else [rule]
-    step = _counter(progress, "comparing rules", len(names) * RULE_PICTURES)
+    pictures = min(RULE_PICTURES, len(reference))
+    step = _counter(progress, "comparing rules", len(names) * pictures)
     thresholds, errors = {}, {}
     for name in names:
         thresholds[name] = {tensor: RULES[name](found) for tensor, found in ranges.items()}
-        quantised = insert_qdq(graph, products, thresholds[name])
-        errors[name] = reference.difference(quantised, limit=RULE_PICTURES, step=step).error
+        quantised = form.quantize(graph, products, thresholds[name])
+        errors[name] = reference.difference(quantised, limit=pictures, step=step).error
     best = min(errors, key=lambda name: errors[name])
     return best, thresholds[best], errors
 

@@ -22,6 +22,9 @@ QUANTIZED = {"QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul
 LEAST_CHANNELS = 16
 
 
+CHOICES = {"TopK", "NonMaxSuppression", "NonZero"}
+
+
 @dataclass(frozen=True, slots=True)
 class Product:
     """A convolution, dense along channels, whose weights are constant.
@@ -78,12 +81,25 @@ class Graph:
         return cls(model)
 
     def products(self) -> list[Product]:
-        """The convolutions that are worth computing in integers, in the order of the graph."""
+        """The convolutions that are worth computing in integers, in the order of the graph.
+
+        What follows a choice among candidates stays as it is: how much of it there is, and of
+        what, changes with rounding, so nothing could be measured on it.
+        """
+        chosen = self.after_choices()
         return [
             Product(node.name, node.input[0], node.output[0], node.input[1])
             for node in self.nodes
-            if node.op_type == "Conv" and self._is_dense(node)
+            if node.op_type == "Conv" and self._is_dense(node) and node.input[0] not in chosen
         ]
+
+    def after_choices(self) -> set[str]:
+        """The tensors that depend on which candidates were best."""
+        found: set[str] = set()
+        for node in self.nodes:
+            if node.op_type in CHOICES or found & set(node.input):
+                found |= set(node.output)
+        return found
 
     def consumers(self, tensor: str) -> list[onnx.NodeProto]:
         """The nodes that read a tensor."""

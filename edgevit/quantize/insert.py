@@ -27,6 +27,8 @@ def insert_qdq(
     graph: Graph,
     products: Collection[Product],
     thresholds: Mapping[str, float],
+    *,
+    outputs: Collection[str] = (),
 ) -> Graph:
     """Copy a graph, some of its products between quantised tensors.
 
@@ -34,6 +36,7 @@ def insert_qdq(
         graph: the float32 graph.
         products: those to compute in integers.
         thresholds: of the activations, by tensor: the magnitude that becomes 127.
+        outputs: tensors that are quantised for all who read them.
 
     Returns:
         The copy; the tensors keep their names.
@@ -41,12 +44,18 @@ def insert_qdq(
     made = graph.copy()
     inserter = _Inserter(made, thresholds)
     chosen = {product.name for product in products}
+    twins: dict[str, str] = {}
     for node in made.nodes:
         if node.name in chosen:
             inserter.quantize_weight(node)
-            node.input[0] = inserter.quantized(node.input[0])
+            twins[node.input[0]] = inserter.quantized(node.input[0])
+            node.input[0] = twins[node.input[0]]
+        node.input[:] = [twins[name] if name in outputs else name for name in node.input]
         inserter.nodes.append(node)
+        for tensor in set(node.output) & set(outputs):
+            twins[tensor] = inserter.quantized(tensor)
     made.nodes = inserter.nodes
+    made.drop_unread()
     return made
 
 

@@ -38,6 +38,7 @@ def linear_layers_as_convolutions(graph: Graph, shapes: Mapping[str, tuple[int, 
 class _Rewriter:
     def __init__(self, graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> None:
         self.graph, self.shapes = graph, shapes
+        self.chosen = graph.after_choices()
         self.nodes: list[onnx.NodeProto] = []
         self.maps: dict[str, str] = {}  # tensor of tokens -> the same as a channels-first map
 
@@ -74,7 +75,9 @@ class _Rewriter:
         weight, shape = self.graph.constants[node.input[1]], self.shapes.get(node.input[0], ())
         if weight.ndim != 2 or len(shape) not in (2, 3) or min(weight.shape) < LEAST_CHANNELS:
             return None
-        if node.input[0] in self.graph.constants or _attribute(node, "transA", 0):
+        if node.input[0] in self.graph.constants or node.input[0] in self.chosen:
+            return None
+        if _attribute(node, "transA", 0):
             return None
         if np.prod(shape[:-1]) * weight.size < LEAST_MULTIPLY_ADDS:
             return None

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edgevit.core.spec import ModelSpec
+from edgevit.quantize.forms import Speed
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,8 @@ class QuantizationReport:
         spec: the spec embedded in it.
         images: pictures that calibrated it.
         skipped: pictures that could not be read, and why.
+        backend: whose form the file has, see `edgevit.quantize.forms`.
+        speeds: what was measured to choose it; empty where the caller chose.
         rule: how ranges were chosen: `minmax`, `percentile` or `entropy`.
         rules: relative error of the model's answers with each rule that was tried.
         bias_correction: relative error without and with it; it was kept where it is less with it.
@@ -80,6 +83,8 @@ class QuantizationReport:
     spec: ModelSpec
     images: int
     skipped: Mapping[str, str]
+    backend: str
+    speeds: Mapping[str, Speed]
     rule: str
     rules: Mapping[str, float]
     bias_correction: tuple[float, float]
@@ -99,6 +104,8 @@ class QuantizationReport:
             "model": self.spec.name,
             "images": self.images,
             "skipped": dict(self.skipped),
+            "backend": self.backend,
+            "speeds": {name: asdict(speed) for name, speed in self.speeds.items()},
             "rule": self.rule,
             "rules": dict(self.rules),
             "bias_correction": list(self.bias_correction),

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from edgevit.core.errors import InputError
 from edgevit.quantize.compare import Reference
+from edgevit.quantize.forms import Form
 from edgevit.quantize.graph import Graph, Product
-from edgevit.quantize.insert import insert_qdq
 from edgevit.quantize.report import LayerSensitivity
 
 PICTURES = 4  # that each layer is measured on
@@ -19,6 +19,7 @@ def layer_sensitivities(
     products: Sequence[Product],
     thresholds: Mapping[str, float],
     reference: Reference,
+    form: Form,
     multiply_adds: Mapping[str, int],
     step: Callable[[], object],
 ) -> list[LayerSensitivity]:
@@ -29,17 +30,21 @@ def layer_sensitivities(
         products: the layers.
         thresholds: ranges of their inputs.
         reference: the float32 model's answers.
+        form: what the runtime wants.
         multiply_adds: of each layer, by its name.
         step: called after each layer.
     """
     rows = []
     for product in products:
-        quantised = insert_qdq(graph, [product], thresholds)
+        quantised = form.quantize(graph, [product], thresholds)
         found = reference.difference(quantised, limit=PICTURES)
-        label = product.weight.removesuffix(".1x1").removesuffix(".weight")
         rows.append(
             LayerSensitivity(
-                label, multiply_adds[product.name], found.error, found.agreement, "int8"
+                layer_name(product),
+                multiply_adds[product.name],
+                found.error,
+                found.agreement,
+                "int8",
             )
         )
         step()
@@ -57,18 +62,11 @@ def keep_in_float(
     Args:
         rows: of all layers, as `int8`.
         max_error: what the root of the sum may be.
-        always: layers that stay in any case.
+        always: layers that stay in any case, see `check_layers`.
 
     Returns:
         The rows with their final precision.
-
-    Raises:
-        InputError: if `always` names a layer that is not among the rows.
     """
-    unknown = set(always) - {row.layer for row in rows}
-    if unknown:
-        names = ", ".join(sorted(unknown))
-        raise InputError(f"no layer {names} can be quantised; known: {_names(rows)}")
     kept = set(always)
     left = sum(row.error**2 for row in rows if row.layer not in kept)
     for row in sorted(rows, key=lambda row: row.error**2 / row.multiply_adds, reverse=True):
@@ -80,5 +78,20 @@ def keep_in_float(
     return [replace(row, precision="fp32") if row.layer in kept else row for row in rows]
 
 
-def _names(rows: Sequence[LayerSensitivity]) -> str:
-    return ", ".join(row.layer for row in rows)
+def layer_name(product: Product) -> str:
+    """What a layer is called in reports: its weight without what all weights have."""
+    return product.weight.removesuffix(".1x1").removesuffix(".weight")
+
+
+def check_layers(names: Collection[str], products: Sequence[Product]) -> None:
+    """Refuse names of layers that are not there.
+
+    Raises:
+        InputError: naming those that are.
+    """
+    known = [layer_name(product) for product in products]
+    unknown = sorted(set(names) - set(known))
+    if unknown:
+        raise InputError(
+            f"no layer {', '.join(unknown)} can be quantised; known: {', '.join(known)}"
+        )
