@@ -1,8 +1,9 @@
 """What `edgevit tune` chooses against an exhaustive sweep of the same space, and how long it takes.
 
 The sweep runs every candidate alone in a process of its own, `--runs` predictions each, and
-evaluates the accuracy of all that answer differently. Conversions are made before, for both. In the
-end the sweep's best and tune's choice are measured once more, in turn.
+evaluates the accuracy of all that answer differently. Models are converted, and compiled where a
+backend keeps that, before, for both. In the end the sweep's best and tune's choice are measured
+once more, in turn.
 
 python examples/bench_tune.py [--model MODEL] [--data DIR] [--runs N] [--precisions P ...]
 """
@@ -15,6 +16,7 @@ from time import perf_counter
 
 import numpy as np
 
+from edgevit import Predictor
 from edgevit.evaluate import DataSet
 from edgevit.tune import Choices, Goal, search
 from edgevit.tune.accuracy import Gate, evaluator_for
@@ -47,6 +49,12 @@ def sweep(candidates: list[Candidate], pictures: Pictures, runs: int, gate: Gate
         if gate(record):
             records.append(record)
     return min(records, key=lambda record: record.p95_ms)
+
+
+def warm(candidates: list[Candidate]) -> None:
+    """Load every candidate once."""
+    for candidate in candidates:
+        Predictor(candidate.file.path, **candidate.arguments).close()
 
 
 def p95_in_turn(
@@ -91,6 +99,7 @@ def compare(arguments: argparse.Namespace, data: DataSet) -> None:
     print(*notes, sep="\n")
     candidates = space_of(files, devices, choices, has_streams=False).candidates()
 
+    warm(candidates)
     report = search(arguments.model, data, goal=Goal(), choices=choices, keep=False)
     assert report.choice is not None, report.reason
     chosen = report.choice
