@@ -142,8 +142,8 @@ def _gate(data: DataSet, reference: Candidate, clock: Clock) -> Gate:
         return Gate(evaluator_for(data), reference, clock.goal.max_drop, clock.progress)
     except OutOfTime as exc:
         raise InputError(
-            f"{clock.goal.budget_s:g} s do not suffice to evaluate the reference; "
-            "allow more time, or evaluate fewer pictures"
+            f"{clock.goal.budget_s:g} s do not suffice to convert the models and to evaluate the "
+            "reference; allow more time, or evaluate fewer pictures"
         ) from exc
 
 

@@ -165,7 +165,7 @@ def test_an_interrupt_keeps_nothing(model, data, simulated):
         ({"choices": Choices(backends=["wrap"])}, "backend 'wrap' is not registered"),
         ({"choices": Choices(precisions=["int3"])}, "no model can be had in the precisions"),
         ({"choices": Choices(threads=[0])}, "threads must be whole numbers from 1 up"),
-        ({"goal": Goal(budget_s=1e-9)}, "do not suffice to evaluate the reference"),
+        ({"goal": Goal(budget_s=1e-9)}, "do not suffice to convert"),
     ],
     ids=str,
 )
