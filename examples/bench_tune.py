@@ -79,6 +79,7 @@ def main() -> None:
     parser.add_argument("--precisions", nargs="+", default=None)
     parser.add_argument("--threads", nargs="+", type=int, default=None)
     parser.add_argument("--backends", nargs="+", default=None)
+    parser.add_argument("--image-size", nargs=2, type=int, metavar=("H", "W"), default=None)
     parser.add_argument("--runs", type=int, default=200, help="predictions of each in the sweep")
     arguments = parser.parse_args()
     with TemporaryDirectory() as folder:
@@ -99,14 +100,17 @@ def compare(arguments: argparse.Namespace, data: DataSet) -> None:
     print(*notes, sep="\n")
     candidates = space_of(files, devices, choices, has_streams=False).candidates()
 
+    size = arguments.image_size and tuple(arguments.image_size)
     warm(candidates)
-    report = search(arguments.model, data, goal=Goal(), choices=choices, keep=False)
+    report = search(
+        arguments.model, data, goal=Goal(), choices=choices, image_size=size, keep=False
+    )
     assert report.choice is not None, report.reason
     chosen = report.choice
     print(f"tune:  {chosen.candidate}: p95 {chosen.p95_ms:.2f} ms, in {report.spent_s:.1f} s")
 
     started = perf_counter()
-    pictures = Pictures(spread(found, MEASURED_PICTURES))
+    pictures = Pictures(spread(found, MEASURED_PICTURES), size)
     reference = reference_of(paths[0], files[0].precision, devices)
     gate = Gate(evaluator_for(data), reference, Goal().max_drop, lambda what, done, total: None)
     best = sweep(candidates, pictures, arguments.runs, gate)
@@ -119,7 +123,7 @@ def compare(arguments: argparse.Namespace, data: DataSet) -> None:
         f"{len(candidates)} candidates; tune took {report.spent_s / spent:.3f} of the sweep's time "
         f"and {predictions / total:.3f} of its predictions"
     )
-    again = p95_in_turn([chosen.candidate, best.candidate], pictures, 10, arguments.runs // 5)
+    again = p95_in_turn([chosen.candidate, best.candidate], pictures, 5, arguments.runs // 5)
     print(
         f"measured again in turn: p95 {again[0]:.2f} ms against {again[1]:.2f} ms, "
         f"ratio {np.divide(*again):.3f}"

@@ -13,7 +13,7 @@ from edgevit.evaluate import DataSet
 from edgevit.tune.accuracy import MAIN_FIGURE, Gate, evaluator_for
 from edgevit.tune.candidate import Candidate
 from edgevit.tune.convert import CONVERTERS, Converter
-from edgevit.tune.halving import OutOfTime, halve
+from edgevit.tune.halving import FINALISTS, OutOfTime, halve
 from edgevit.tune.keep import keep_profiles
 from edgevit.tune.measure import Pictures, ProcessMeasurer
 from edgevit.tune.prepare import (
@@ -30,7 +30,7 @@ from edgevit.tune.prepare import (
     usable_devices,
 )
 from edgevit.tune.report import Goal, TuneReport, report_of
-from edgevit.tune.sample import Record
+from edgevit.tune.sample import Measurer, Record
 
 Progress = Callable[[str, int, int], object]
 
@@ -85,9 +85,12 @@ def search(
     found = pictures_of(data)
     files, left_out = runnable_files(paths, found, choices, converters, clock.say)
     space = space_of(files, devices, choices, has_streams=clock.goal.objective == "throughput")
-    gate = _gate(data, reference_of(paths[0], files[0].precision, devices), clock)
     pictures = Pictures(spread(found, MEASURED_PICTURES), image_size)
-    records = _measure(space.candidates(), pictures, gate, clock)
+    mapped = clock.goal.objective == "throughput"
+    processes = len(devices) + FINALISTS
+    with ProcessMeasurer(pictures, mapped=mapped, spare=processes) as measurer:
+        gate = _gate(data, reference_of(paths[0], files[0].precision, devices), clock)
+        records = _measure(space.candidates(), measurer, gate, clock)
     report = report_of(
         records,
         clock.goal,
@@ -148,18 +151,16 @@ def _gate(data: DataSet, reference: Candidate, clock: Clock) -> Gate:
 
 
 def _measure(
-    candidates: Sequence[Candidate], pictures: Pictures, gate: Gate, clock: Clock
+    candidates: Sequence[Candidate], measurer: Measurer, gate: Gate, clock: Clock
 ) -> list[Record]:
-    mapped = clock.goal.objective == "throughput"
-    with ProcessMeasurer(pictures, mapped=mapped) as measurer:
-        records = halve(
-            candidates,
-            measurer,
-            clock.goal.score,
-            gate,
-            check_time=clock.check,
-            progress=clock.report,
-        )
+    records = halve(
+        candidates,
+        measurer,
+        clock.goal.score,
+        gate,
+        check_time=clock.check,
+        progress=clock.report,
+    )
     for record in records:
         gate.note(record)
     return records

@@ -43,19 +43,28 @@ class ProcessMeasurer:
     processes.
     """
 
-    def __init__(self, pictures: Pictures, *, mapped: bool = False, timeout_s: float = 120) -> None:
-        """Start nothing yet.
+    def __init__(
+        self,
+        pictures: Pictures,
+        *,
+        mapped: bool = False,
+        timeout_s: float = 120,
+        spare: int = 0,
+    ) -> None:
+        """Start processes ahead.
 
         Args:
             pictures: what is predicted.
             mapped: measure with `Predictor.map` instead of one by one.
             timeout_s: seconds that loading and one turn of a candidate may take.
+            spare: how many processes to start now, so that they are ready when they are needed.
         """
         self._pictures = pictures
         self._mode = "map" if mapped else "each"
         self._timeout_s = timeout_s
         self._processes: dict[object, Process] = {}
         self._is_isolated = False
+        self._spare = [Process(pictures) for _ in range(spare)]
 
     def measure(self, candidate: Candidate, runs: int) -> Sample:
         """Predict `runs` times; see `edgevit.tune.sample.Measurer`.
@@ -64,9 +73,11 @@ class ProcessMeasurer:
             EdgeVitError: if the candidate cannot be loaded or run, takes too long, or ends its
                 process.
         """
+        for process in self._spare:  # one that is still starting would disturb
+            process.wait_until_ready(self._timeout_s)
         key = self._key(candidate)
         if key not in self._processes:
-            self._processes[key] = Process(self._pictures)
+            self._processes[key] = self._spare.pop() if self._spare else Process(self._pictures)
         request = {
             "path": str(candidate.file.path),
             "arguments": candidate.arguments,
@@ -86,14 +97,14 @@ class ProcessMeasurer:
 
     def isolate(self, finalists: Sequence[Candidate]) -> None:
         """End the shared processes; every candidate gets its own from now on."""
-        self.close()
+        self._end_used()
         self._is_isolated = True
 
     def close(self) -> None:
         """End all processes."""
-        for process in self._processes.values():
-            process.close()
-        self._processes.clear()
+        self._end_used()
+        while self._spare:
+            self._spare.pop().close()
 
     def __enter__(self) -> ProcessMeasurer:
         return self
@@ -105,6 +116,11 @@ class ProcessMeasurer:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _end_used(self) -> None:
+        for process in self._processes.values():
+            process.close()
+        self._processes.clear()
 
     def _key(self, candidate: Candidate) -> object:
         return candidate if self._is_isolated else (candidate.backend, candidate.device)
@@ -118,7 +134,7 @@ class Process:
     """One measuring process."""
 
     def __init__(self, pictures: Pictures) -> None:
-        """Start it; the pictures are loaded before the first request is answered."""
+        """Start it; it loads the pictures meanwhile."""
         # Closed with the process; a pipe would fill up.
         self._words = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
         self._process = subprocess.Popen(
@@ -129,8 +145,8 @@ class Process:
             encoding="utf-8",
             start_new_session=True,  # an interrupt of the terminal is for the parent alone
         )
-        paths = [str(path) for path in pictures.paths]
-        self._first: dict[str, Any] | None = {"pictures": paths, "size": pictures.size}
+        self._pictures = pictures
+        self._is_ready = False
 
     def ask(self, request: dict[str, Any], timeout_s: float) -> dict[str, Any]:
         """Send a request and wait for its answer.
@@ -138,14 +154,27 @@ class Process:
         Raises:
             ProcessEndedError: if the process ends instead, or takes longer than `timeout_s`.
         """
+        self.wait_until_ready(timeout_s)
+        return self._ask(request, timeout_s)
+
+    def wait_until_ready(self, timeout_s: float) -> None:
+        """Wait until it has loaded the pictures.
+
+        Raises:
+            ProcessEndedError: see `ask`.
+        """
+        if not self._is_ready:
+            paths = [str(path) for path in self._pictures.paths]
+            self._ask({"pictures": paths, "size": self._pictures.size}, timeout_s)
+            self._is_ready = True
+
+    def _ask(self, request: dict[str, Any], timeout_s: float) -> dict[str, Any]:
         assert self._process.stdin
         assert self._process.stdout
-        lines = [self._first, request] if self._first else [request]
-        self._first = None
         timer = Timer(timeout_s, self._process.kill)
         timer.start()
         try:
-            self._process.stdin.write("".join(f"{json.dumps(line)}\n" for line in lines))
+            self._process.stdin.write(json.dumps(request) + "\n")
             self._process.stdin.flush()
             answer = self._process.stdout.readline()
         except BrokenPipeError:  # it ended before it read the request

@@ -124,19 +124,24 @@ def load_pictures(paths: Sequence[str], size: tuple[int, int] | None) -> list[Im
 
 
 def serve(requests: IO[str], answers: IO[str]) -> None:
-    """Answer requests until their end. The first one names the pictures.
+    """Load the pictures that the first line names, say so, then answer requests until their end.
 
     An error of ours is an answer; any other ends the process.
     """
     first = json.loads(requests.readline())
     worker = Worker(load_pictures(first["pictures"], first["size"]))
+    _send({"ready": True}, answers)
     for line in requests:
         try:
             answer = worker.measure(**json.loads(line))
         except EdgeVitError as exc:
             answer = {"error": str(exc)}
-        answers.write(json.dumps(answer) + "\n")
-        answers.flush()
+        _send(answer, answers)
+
+
+def _send(document: Mapping[str, Any], answers: IO[str]) -> None:
+    answers.write(json.dumps(document) + "\n")
+    answers.flush()
 
 
 def main() -> None:

@@ -64,7 +64,7 @@ def test_a_worker_answers_errors_and_goes_on(tiny, picture):
     lines = [{"pictures": [str(picture)], "size": None}, request(tiny, device="gpu"), request(tiny)]
     answers = io.StringIO()
     serve(io.StringIO("".join(f"{json.dumps(line)}\n" for line in lines)), answers)
-    first, second = map(json.loads, answers.getvalue().splitlines())
+    _, first, second = map(json.loads, answers.getvalue().splitlines())
     assert "device 'gpu' is not available" in first["error"]
     assert len(second["times_ms"]) == 2
 

@@ -25,7 +25,7 @@ CHOICES = Choices(backends=["onnxruntime"], threads=[1])
 class Simulated:
     """What ProcessMeasurer is, with times that the test gives."""
 
-    def __init__(self, pictures, *, mapped=False):
+    def __init__(self, pictures, *, mapped=False, spare=0):
         self.mapped = mapped
 
     def measure(self, candidate, runs):
