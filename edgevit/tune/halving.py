@@ -43,7 +43,7 @@ class Round:
 
 FINALISTS = 3  # that the rounds before the last leave, if there are so many
 PAIR = 2  # finalists, however far behind the second is: few predictions may be wrong about it
-ROUNDS = (Round(1, 6, 1 / 3, 2.0), Round(1, 15, 1 / 3, 1.5))
+ROUNDS = (Round(1, 6, 1 / 3, 2.0), Round(1, 15, 1 / 3, 1.25))
 FINAL = Round(5, 20, 1, float("inf"))
 
 

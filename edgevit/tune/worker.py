@@ -25,7 +25,7 @@ from edgevit.predictor import Predictor
 Image = NDArray[np.uint8]
 
 WARMUP = 3  # predictions before the first counted one of a turn: others had the caches meanwhile
-FIRST_WARMUP = 5
+FIRST_WARMUP = 2  # more of them before the first turn
 
 # Threads of a runtime go on spinning after the last prediction, some for 40 ms, and would take a
 # core from the candidate whose turn is next.
