@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from copy import copy
 from importlib import import_module
 from pathlib import Path
 from time import perf_counter
@@ -21,6 +22,7 @@ from edgevit.core.onnx_file import read_metadata
 from edgevit.core.preprocess import Preprocessor
 from edgevit.core.registry import choose_backend
 from edgevit.core.results import Classification, Detections, Result, Segmentation
+from edgevit.core.settings import Settings
 from edgevit.core.shared_session import SharedSession
 from edgevit.core.signature import check_signature
 from edgevit.core.spec import METADATA_KEY, ModelSpec
@@ -68,7 +70,10 @@ class Predictor:
 
         Args:
             model: an ONNX file, a model zoo name, or None for the bundled classifier.
-            backend: a backend's name, or `auto` for the first usable one.
+            backend: a backend's name, or `auto` for what `edgevit tune` found to be best for this
+                model on this machine (backend, device, threads, preprocessing, and a converted
+                file of the same model, as far as the arguments leave them open), and where nothing
+                was tuned for the first usable one.
             device: a device of that backend, or `auto` for its first.
             threads: threads of one run; None for the physical cores this process may use.
             preprocess: `exact` (Pillow's antialiased resampling) or `fast` (OpenCV's); None for
@@ -85,16 +90,19 @@ class Predictor:
             BackendError: if the backend or the device cannot be used, or refuses the file.
             InputError: if an argument is not acceptable.
         """
-        self.path = find_model(model)
+        settings = Settings(find_model(model), backend, device, threads, preprocess, options)
+        settings = settings.after_profile(has_own_spec=spec is not None)
+        self.path = settings.path
         self.spec = _spec_of(self.path, spec)
         self._head = parse_head(self.spec.task, self.spec.head)
         module, reader = READERS[self.spec.task]
         self._read = getattr(import_module(f"edgevit.core.{module}"), reader)
-        self._preprocessor = Preprocessor(self.spec.input, mode=preprocess, color=color)
-        self.backend, runtime = choose_backend(backend, device)
-        self.device = resolve_device(runtime, self.backend, device)
-        merged = {**(options or {}), **({} if threads is None else {"threads": threads})}
-        self.session: Session = runtime.load(self.path, device=self.device, options=merged)
+        self._preprocessor = Preprocessor(self.spec.input, mode=settings.preprocess, color=color)
+        self.backend, runtime = choose_backend(settings.backend, settings.device)
+        self.device = resolve_device(runtime, self.backend, settings.device)
+        self.session: Session = runtime.load(
+            self.path, device=self.device, options=settings.load_options
+        )
         try:
             self._signature = check_signature(self.session, self.spec, self._head)
         except SpecError:
@@ -277,6 +285,22 @@ class Predictor:
     def preprocess_mode(self) -> str:
         """How images are resampled: `exact` or `fast`."""
         return self._preprocessor.mode
+
+    def with_preprocess(self, mode: str) -> Predictor:
+        """Make a Predictor that resamples in another mode and shares this one's loaded model.
+
+        Closing one closes both.
+
+        Args:
+            mode: `exact` or `fast`.
+
+        Raises:
+            InputError: if it is neither.
+        """
+        twin = copy(self)
+        color = self._preprocessor.color
+        twin._preprocessor = Preprocessor(self.spec.input, mode=mode, color=color)
+        return twin
 
     def postprocess(
         self, outputs: Mapping[str, AnyArray], geometry: Geometry, **parameters: Any

@@ -26,6 +26,8 @@ LAYERS = {
     "parity": {"core", "predictor", "parity"},
     "evaluate": {"core", "predictor", "adapters", "evaluate"},
     "quantize": {"core", "predictor", "evaluate", "quantize", ""},
+    # It composes the others by its purpose; quantize and export by name, where they are installed.
+    "tune": {"core", "predictor", "zoo", "evaluate", "tune", ""},
     "models": {"core", "models"},
     "export": {"core", "models", "export", ""},
     "cli": None,

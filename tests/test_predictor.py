@@ -344,3 +344,15 @@ def test_both_preprocessing_modes_answer(tiny, mode):
     with edgevit.Predictor(tiny, preprocess=mode) as predictor:
         assert predictor.preprocess_mode == mode
         assert predictor.classify(RED).class_names[0] == "red"
+
+
+def test_preprocessing_modes_share_a_loaded_model(predictor):
+    twin = predictor.with_preprocess("fast")
+    assert (predictor.preprocess_mode, twin.preprocess_mode) == ("exact", "fast")
+    assert twin.session is predictor.session
+    assert twin.classify(RED).class_names[0] == "red"
+    with pytest.raises(InputError, match="must be one of"):
+        predictor.with_preprocess("quick")
+    predictor.close()
+    with pytest.raises(InferenceError, match="closed"):
+        twin.classify(RED)

@@ -67,8 +67,8 @@ def _warnings(comparison: Comparison) -> str:
 
 def _files(comparison: Comparison) -> str:
     rows = [
-        f"{number}. `{report.model}` ({report.task}): {report.file_mib:.1f} MiB of "
-        f"{report.precision or 'no'} weights, {report.backend} {report.device}, "
+        f"{number}. `{report.model}` ({report.task}): {report.file_mib:.1f} MiB, "
+        f"{report.precision}, {report.backend} {report.device}, "
         f"{threads_text(report.threads)}, {report.preprocess} preprocessing"
         + (f"; {report.accuracy.metric} {report.accuracy.source}" if report.accuracy else "")
         for number, report in enumerate(comparison.reports, 1)

@@ -16,7 +16,7 @@ from edgevit.benchmark.report import STAGES, BenchmarkReport, Candidate, Compari
 from edgevit.benchmark.start import Start, start
 from edgevit.core.errors import InputError
 from edgevit.core.fingerprint import fingerprint
-from edgevit.core.onnx_file import read_precision
+from edgevit.core.precision import precision_of
 from edgevit.predictor import Predictor
 
 Progress = Callable[[str, int, int], object]
@@ -78,7 +78,7 @@ class Lane:
             task=predictor.spec.task,
             path=str(predictor.path),
             file_mib=predictor.path.stat().st_size / 2**20,
-            precision=read_precision(predictor.path),
+            precision=precision_of(predictor.path),
             backend=predictor.backend,
             device=predictor.device,
             threads=self.threads,

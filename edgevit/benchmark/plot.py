@@ -182,9 +182,9 @@ def _whiskers(
 
 def _marks(reports: Sequence[BenchmarkReport], points: Sequence[Point]) -> Iterable[Mark]:
     colors = _by_value([report.backend for report in reports], COLORS)
-    shapes = _by_value([report.precision or "" for report in reports], SHAPES)
+    shapes = _by_value([report.precision for report in reports], SHAPES)
     for report, point in zip(reports, points, strict=True):
-        yield Mark(point, shapes[report.precision or ""], RADIUS, colors[report.backend])
+        yield Mark(point, shapes[report.precision], RADIUS, colors[report.backend])
 
 
 def _numbers(points: Sequence[Point]) -> Iterable[Text]:
@@ -212,9 +212,9 @@ def _legend(comparison: Comparison) -> Iterable[Mark | Text]:
         yield Text((LEGEND_X + 84, y), label, 11)
     y = TOP + LINE * (len(reports) + 1)
     colors = _by_value([report.backend for report in reports], COLORS)
-    shapes = _by_value([report.precision or "" for report in reports], SHAPES)
+    shapes = _by_value([report.precision for report in reports], SHAPES)
     marks = [(CIRCLE, color, name) for name, color in colors.items()] + [
-        (shape, GREY, f"weights {name}") for name, shape in shapes.items() if name
+        (shape, GREY, name) for name, shape in shapes.items()
     ]
     x = float(LEGEND_X + 13)
     for shape, color, name in marks:

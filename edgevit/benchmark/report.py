@@ -98,8 +98,7 @@ class BenchmarkReport:
         task: `classify`, `detect` or `segment`.
         path: the model file.
         file_mib: its size.
-        precision: in what most of the file's weights are stored, e.g. `fp32`, `fp16` or `int8`;
-            None where it has none.
+        precision: what the file computes in, see `edgevit.core.precision`.
         backend: backend name.
         device: device name.
         threads: threads asked for; None for the backend's default.
@@ -126,7 +125,7 @@ class BenchmarkReport:
     task: str
     path: str
     file_mib: float
-    precision: str | None
+    precision: str
     backend: str
     device: str
     threads: int | None
@@ -221,7 +220,7 @@ def threads_text(threads: int | None) -> str:
 def _names(report: BenchmarkReport) -> tuple[str, ...]:
     return (
         report.model,
-        report.precision or "no weights",
+        report.precision,
         report.backend,
         report.device,
         threads_text(report.threads),

@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from edgevit.benchmark import Accuracy, BenchmarkReport
-from edgevit.core.onnx_file import read_precision
+from edgevit.core.precision import precision_of
 from edgevit.evaluate import DataSet, evaluate
 from edgevit.predictor import Predictor
 from edgevit.zoo import find_model, load_zoo
 
-STATED_FOR = ("fp32", "fp16")  # what the zoo's models are; another precision has its own accuracy
+# What the zoo's models are; another precision has its own accuracy.
+STATED_FOR = ("fp32", "fp16-weights")
 
 Progress = Callable[[str, int, int], object]
 
@@ -29,7 +30,7 @@ def stated_accuracy(model: str | Path | None) -> Accuracy | None:
     for entry in load_zoo().values():
         files = (entry.bundled,) if entry.bundled else entry.checkpoints
         values = {file.accuracy for file in files}
-        is_it = entry.file.resolve() == path and read_precision(path) in STATED_FOR
+        is_it = entry.file.resolve() == path and precision_of(path) in STATED_FOR
         if is_it and len(values) == 1:
             return Accuracy(entry.metric, values.pop() / 100, "stated by the model zoo")
     return None

@@ -51,7 +51,7 @@ def _table(texts: Texts) -> Table:
 def _print_one(console: Console, report: BenchmarkReport) -> None:
     height, width = report.image_size
     console.print(
-        f"{report.model} ({report.precision or 'no'} weights) on {report.backend} {report.device}, "
+        f"{report.model} ({report.precision}) on {report.backend} {report.device}, "
         f"{threads_text(report.threads)}, {report.preprocess} preprocessing of {height}x{width}, "
         f"{report.runs} runs",
         markup=False,

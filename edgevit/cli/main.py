@@ -25,6 +25,7 @@ COMMANDS = {
     "parity": "Compare backends, devices and precisions on the same pictures.",
     "quantize": "Write a model with int8 arithmetic, calibrated on pictures.",
     "segment": "Label every pixel of pictures.",
+    "tune": "Find the fastest way to run a model here that is accurate enough; keep it.",
     "zoo": "List and show the known models.",
 }
 

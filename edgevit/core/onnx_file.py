@@ -19,16 +19,9 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # protobuf wire types
 MULTIPLY_ADDS_KEY = "edgevit.multiply_adds"
 
 _GRAPH = 7  # field of ModelProto
-_INITIALIZER, _INPUT, _OUTPUT = 5, 11, 12  # fields of GraphProto: TensorProto, ValueInfoProto twice
+_INPUT, _OUTPUT = 11, 12  # fields of GraphProto: ValueInfoProto
 _NAME, _TYPE = 1, 2  # fields of ValueInfoProto: text, TypeProto
 _TENSOR_TYPE, _ELEMENT_TYPE = 1, 1  # field of TypeProto, and of the TypeProto.Tensor in it
-_DIMS, _DATA_TYPE = 1, 2  # fields of TensorProto
-
-# TensorProto.DataType of weights -> its usual short name; shapes, indices and texts have others.
-PRECISIONS = {
-    **{1: "fp32", 10: "fp16", 11: "fp64", 16: "bf16", 2: "int8", 3: "int8"},
-    **{17: "fp8", 18: "fp8", 19: "fp8", 20: "fp8", 21: "int4", 22: "int4", 23: "fp4"},
-}
 
 Buffer = bytes | mmap.mmap
 
@@ -79,53 +72,6 @@ def read_multiply_adds(path: Path) -> int | None:
             f"{str(path)!r} says {MULTIPLY_ADDS_KEY} = {text!r}, which is no count; export it again"
         )
     return int(text)
-
-
-def read_precision(path: Path) -> str | None:
-    """Read in what precision a model's weights are stored.
-
-    Args:
-        path: the ONNX file.
-
-    Returns:
-        `fp32`, `fp16`, `int8` or another of `PRECISIONS`, of signed and unsigned alike: what most
-        of the weights are; None where the file holds no weights.
-
-    Raises:
-        ModelNotFoundError: if there is no such file.
-        ModelError: if the file is not a whole protobuf message.
-    """
-    elements: dict[str, int] = {}
-    with mapped(path) as buffer:
-        try:
-            for data_type, count in _weights(buffer):
-                if kind := PRECISIONS.get(data_type):
-                    elements[kind] = elements.get(kind, 0) + count
-        except (ValueError, IndexError) as exc:
-            raise _not_whole(path, exc) from exc
-    return max(elements, key=elements.__getitem__, default=None)
-
-
-def _weights(buffer: Buffer) -> Iterator[tuple[int, int]]:
-    """Yield data type and number of elements of each tensor that the graph is given."""
-    graphs = [(start, end) for field, start, end in fields(buffer) if field == _GRAPH]
-    for graph in graphs:
-        for field, start, end in fields(buffer, *graph):
-            if field == _INITIALIZER:
-                yield _tensor(buffer, start, end)
-
-
-def _tensor(buffer: Buffer, begin: int, stop: int) -> tuple[int, int]:
-    """Read a TensorProto's data type and number of elements; dims may be packed or not."""
-    data_type, count = 0, 1
-    for field, start, end in fields(buffer, begin, stop):
-        if field == _DATA_TYPE:
-            data_type = varint(buffer, start)[0]
-        elif field == _DIMS:
-            while start < end:
-                length, start = varint(buffer, start)
-                count *= length
-    return data_type, count
 
 
 def read_io_types(path: Path) -> dict[str, int]:

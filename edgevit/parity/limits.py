@@ -4,16 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 from edgevit.core.errors import InputError
-from edgevit.core.onnx_graph import read_graph
-
-HALF = 10  # ONNX's number of float16
-QUANTISING = frozenset(("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"))
-
-# From fine to coarse. `fp16-weights`: stored in half precision, computed in float32.
-PRECISIONS = ("fp32", "fp16-weights", "fp16", "int8")
+from edgevit.core.precision import PRECISIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,23 +39,6 @@ DEFAULTS = {
     "fp16": Limits(tolerance=0.02, min_agreement=0.99, min_iou=0.9),
     "int8": Limits(tolerance=0.2, min_agreement=0.95, min_iou=0.75),
 }
-
-
-def precision_of(path: Path) -> str:
-    """Find out an ONNX file's precision from its graph.
-
-    Returns:
-        `int8` with quantised values, `fp16` where operators compute with half-precision constants,
-        `fp16-weights` where these are only stored so, else `fp32`.
-    """
-    graph = read_graph(path)
-    if any(node.operator in QUANTISING for node in graph.nodes):
-        return "int8"
-    halves = {name for name, kind in graph.constants.items() if kind == HALF}
-    operators = {node.operator for node in graph.nodes if not halves.isdisjoint(node.inputs)}
-    if operators - {"Cast"}:
-        return "fp16"
-    return "fp16-weights" if halves else "fp32"
 
 
 def coarser(precisions: Iterable[str], *, is_one_file: bool) -> str:

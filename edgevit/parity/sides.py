@@ -12,9 +12,9 @@ from edgevit.core.backend import AnyArray
 from edgevit.core.errors import BackendError, InferenceError, InputError
 from edgevit.core.geometry import Geometry
 from edgevit.core.heads import BoxHead, parse_head
+from edgevit.core.precision import precision_of
 from edgevit.core.registry import backend_names, get_backend
 from edgevit.core.results import Result
-from edgevit.parity.limits import precision_of
 from edgevit.predictor import Predictor
 
 Model = str | os.PathLike[str]

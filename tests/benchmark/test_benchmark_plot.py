@@ -145,7 +145,7 @@ def test_the_card_has_every_figure_and_warning():
     assert "| 2 | 123 | 80 | 90 | 50% | 75.00% top1 |" in text
     assert "| 1 | 4.00/5.00/6.00 | 4.00/5.00/6.00 |" in text  # preprocess, runtime
     assert "| clock in the run, early and late | 1500 MHz | 1200 MHz |" in text
-    assert "1. `small|model` (classify): 1.5 MiB of fp32 weights, one cpu, 1 thread, exact" in text
+    assert "1. `small|model` (classify): 1.5 MiB, fp32, one cpu, 1 thread, exact" in text
     assert "![" not in text
 
 

@@ -42,7 +42,7 @@ def test_bench_prints_one_json_document(tiny):
 def test_bench_of_one_candidate_prints_sentences(tiny, folders):
     result = run(tiny, "--runs", 2, "--starts", 1, "--image", folders / "red/1.png")
     assert result.exit_code == 0
-    assert "tiny (fp32 weights) on " in result.output
+    assert "tiny (fp32) on " in result.output
     assert "overhead over the runtime's bare run" in result.output
     assert "of a large matrix product's" in result.output
     assert "first answer of a new process" in result.output
@@ -88,7 +88,7 @@ def test_accuracy_is_measured_and_goes_into_card_and_plot(tiny, folders, tmp_pat
 def test_the_zoos_accuracy_is_stated_where_none_is_measured():
     result = run("--backend", "onnxruntime", "--runs", 1, "--starts", 0, "--json")
     (report,) = json.loads(result.stdout)["models"]
-    assert report["precision"] == "fp16"
+    assert report["precision"] == "fp16-weights"
     assert report["accuracy"] == {
         "metric": "top-1",
         "value": pytest.approx(0.9018),

@@ -9,7 +9,6 @@ from edgevit.core.onnx_file import (
     read_io_types,
     read_metadata,
     read_multiply_adds,
-    read_precision,
 )
 from edgevit.errors import ModelError, ModelNotFoundError
 from edgevit.testing import MODELS_FOLDER
@@ -41,41 +40,6 @@ def test_a_count_that_is_none_is_refused(tmp_path, text):
     path.write_bytes(TINY.read_bytes() + bytes([0x72, len(entry), *entry]))  # a later entry wins
     with pytest.raises(ModelError, match="which is no count"):
         read_multiply_adds(path)
-
-
-def tensor(data_type, *dims, packed=False):
-    axes = bytes([0x0A, len(dims), *dims]) if packed else b"".join(bytes([0x08, n]) for n in dims)
-    return axes + bytes([0x10, data_type])
-
-
-@pytest.mark.parametrize(
-    ("tensors", "precision"),
-    [
-        pytest.param([], None, id="no weights"),
-        pytest.param([tensor(7, 4)], None, id="a shape only"),
-        pytest.param([tensor(1, 3, 3)], "fp32", id="single"),
-        pytest.param([tensor(10, 3, 3, packed=True)], "fp16", id="half, packed axes"),
-        pytest.param([tensor(1, 8), tensor(3, 3, 3), tensor(7, 99)], "int8", id="most elements"),
-        pytest.param([tensor(2, 2), tensor(3, 2), tensor(1, 3)], "int8", id="signed and unsigned"),
-        pytest.param([tensor(1)], "fp32", id="a scalar"),
-    ],
-)
-def test_the_precision_is_that_of_most_weights(tensors, precision, tmp_path):
-    graph = b"".join(bytes([0x2A, len(text)]) + text for text in tensors)
-    path = tmp_path / "model.onnx"
-    path.write_bytes(bytes([0x08, 10, 0x3A, len(graph)]) + graph)
-    assert read_precision(path) == precision
-
-
-def test_nodes_and_values_are_passed_over():
-    assert read_precision(TINY) == "fp32"
-
-
-def test_the_precision_of_a_broken_graph_is_an_error(tmp_path):
-    path = tmp_path / "model.onnx"
-    path.write_bytes(bytes([0x3A, 2, 0x2A, 50]))  # a graph whose weight is longer than itself
-    with pytest.raises(ModelError, match="is not a whole ONNX file"):
-        read_precision(path)
 
 
 def test_the_onnx_package_reads_the_same_metadata():

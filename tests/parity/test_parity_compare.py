@@ -9,10 +9,11 @@ import cv2
 import numpy as np
 import pytest
 
+from edgevit.core.precision import precision_of
 from edgevit.core.registry import get_backend
 from edgevit.errors import InputError
 from edgevit.parity import compare, markdown_card
-from edgevit.parity.limits import coarser, precision_of
+from edgevit.parity.limits import coarser
 from edgevit.zoo import find_model
 
 DATA = Path(__file__).parents[1] / "data"

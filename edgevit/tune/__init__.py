@@ -1,0 +1,17 @@
+"""Find the fastest way to run a model on this machine that is accurate enough, by measuring.
+
+    from edgevit.tune import Goal, search
+
+    report = search("cas_vit_s.onnx", "photos", goal=Goal(max_drop=0.5))
+    print(report.choice)
+
+`search` writes a device profile, which `Predictor("cas_vit_s.onnx")` obeys from then on.
+"""
+
+from __future__ import annotations
+
+from edgevit.tune.flow import search
+from edgevit.tune.prepare import Choices
+from edgevit.tune.report import Goal, Row, TuneReport
+
+__all__ = ["Choices", "Goal", "Row", "TuneReport", "search"]

@@ -1,0 +1,118 @@
+"""Convert a model to other precisions, once, into the cache.
+
+Converters are part of edgevit but need the `onnx` package, which a small device may lack. What
+cannot be converted is left out of the search with the reason.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import sha256
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from edgevit import __version__
+from edgevit.core.cache import cache_dir
+from edgevit.core.errors import EdgeVitError, ExportError
+from edgevit.core.image import load_image
+from edgevit.core.precision import precision_of
+from edgevit.core.profile import digest_of
+from edgevit.tune.candidate import ModelFile
+
+Say = Callable[[str], object]
+Converter = Callable[[Path, Path, Sequence[Path], Say], object]
+
+
+def to_half(source: Path, output: Path, pictures: Sequence[Path], say: Say) -> object:
+    """Write a file that computes in half precision; see `edgevit.export.half`."""
+    convert = _function("edgevit.export.half", "convert_to_half")
+    return convert(source, output, images=(load_image(p).pixels for p in pictures), progress=say)
+
+
+def to_int8(source: Path, output: Path, pictures: Sequence[Path], say: Say) -> object:
+    """Write a quantised file; see `edgevit.quantize`."""
+    quantize = _function("edgevit.quantize", "quantize")
+    return quantize(source, output, pictures, progress=lambda step, done, total: say(step))
+
+
+def _function(module: str, name: str) -> Any:  # these modules need the onnx package
+    try:
+        return getattr(import_module(module), name)
+    except ImportError as exc:
+        raise ExportError(
+            f"converting needs {exc.name}, which is not installed: pip install 'edgevit[export]'"
+        ) from exc
+
+
+CONVERTERS: Mapping[str, Converter] = {"fp16": to_half, "int8": to_int8}
+
+
+def converted_dir() -> Path:
+    """Folder of converted models; may not exist yet."""
+    return cache_dir() / "converted"
+
+
+def model_files(
+    model: Path,
+    precisions: Sequence[str] | None,
+    pictures: Sequence[Path],
+    *,
+    converters: Mapping[str, Converter] = CONVERTERS,
+    say: Say = lambda what: None,
+) -> tuple[list[ModelFile], list[str]]:
+    """Find or make the files that can run in the place of a model.
+
+    Args:
+        model: the model's file.
+        precisions: which are wanted; None for all that can be had.
+        pictures: files to calibrate and check with.
+        converters: by precision, what makes it of a file.
+        say: called with what is being done.
+
+    Returns:
+        The files, the model's own first where its precision is wanted, and a note on each
+        precision that is left out.
+    """
+    own = precision_of(model)
+    own = "fp32" if own == "fp16-weights" else own  # what it computes in
+    files, notes = [], []
+    if precisions is None or own in precisions:
+        files.append(ModelFile(model, model, own))
+    for precision, convert in converters.items():
+        if precision == own or (precisions is not None and precision not in precisions):
+            continue
+        try:
+            path = _converted(model, precision, pictures, convert, say)
+        except EdgeVitError as exc:
+            notes.append(f"{model.name}: {precision} is left out: {exc}")
+        else:
+            files.append(ModelFile(model, path, precision))
+    return files, notes
+
+
+def _converted(
+    model: Path, precision: str, pictures: Sequence[Path], convert: Converter, say: Say
+) -> Path:
+    path = converted_dir() / f"{model.stem}-{precision}-{_key(model, pictures)}.onnx"
+    if path.is_file():
+        return path
+    say(f"converting {model.name} to {precision}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Converters need a name that ends like a model's.
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        convert(model, temporary, pictures, say)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def _key(model: Path, pictures: Sequence[Path]) -> str:
+    """Digest of all that a conversion depends on."""
+    seen = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in pictures]
+    facts = [digest_of(model), seen, __version__]
+    return sha256(json.dumps(facts).encode()).hexdigest()[:16]

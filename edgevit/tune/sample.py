@@ -1,0 +1,124 @@
+"""Measurements of a candidate, and what is read off them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from edgevit.tune.candidate import Candidate
+
+RELIABLE = 40  # predictions from which on a 95th percentile tells more than the median
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Some predictions in a row.
+
+    Args:
+        times_ms: how long each took, preprocessing to result.
+        cpu_ms: processor time (user and system, all threads of the process) for each image.
+        images_per_s: images over the time that all took.
+        rss_mib: resident memory of the candidate's process; None where it is not known, or where
+            others share the process.
+    """
+
+    times_ms: tuple[float, ...]
+    cpu_ms: float
+    images_per_s: float
+    rss_mib: float | None = None
+
+
+class Measurer(Protocol):
+    """Runs candidates."""
+
+    def measure(self, candidate: Candidate, runs: int) -> Sample:
+        """Predict `runs` times.
+
+        Raises:
+            EdgeVitError: if the candidate cannot be run here.
+        """
+
+    def isolate(self, finalists: list[Candidate]) -> None:
+        """From now on measure each of these as if it were alone on the machine."""
+
+
+@dataclass(slots=True)
+class Record:
+    """Everything measured of a candidate so far.
+
+    Args:
+        candidate: which.
+        samples: in the order of measuring.
+        accuracy: its main figure on the data, 0-1; None where it was not evaluated.
+        problem: why it is out: it cannot be run, or is not accurate enough; None otherwise.
+    """
+
+    candidate: Candidate
+    samples: list[Sample] = field(default_factory=list)
+    accuracy: float | None = None
+    problem: str | None = None
+
+    @property
+    def runs(self) -> int:
+        """Number of predictions."""
+        return sum(len(sample.times_ms) for sample in self.samples)
+
+    @property
+    def p50_ms(self) -> float:
+        """Median time of a prediction, milliseconds."""
+        return self._percentile(50)
+
+    @property
+    def p95_ms(self) -> float:
+        """95th percentile of the time of a prediction, milliseconds."""
+        return self._percentile(95)
+
+    @property
+    def images_per_s(self) -> float:
+        """Median of the samples' rates."""
+        return float(np.median([sample.images_per_s for sample in self.samples]))
+
+    @property
+    def cpu_ms(self) -> float:
+        """Median over the samples of processor time for each image, milliseconds."""
+        return float(np.median([sample.cpu_ms for sample in self.samples]))
+
+    @property
+    def rss_mib(self) -> float | None:
+        """Resident memory of its own process, MiB; None where it had none or it is not known."""
+        return max((s.rss_mib for s in self.samples if s.rss_mib is not None), default=None)
+
+    @property
+    def slow_ms(self) -> float:
+        """What slow predictions take, by which candidates are compared: steadier than `p95_ms`.
+
+        The mean of the times between the 85th and the 95th percentile: a machine that stumbles in
+        4% of all predictions shows it in the 95th percentile of one candidate and not of the next.
+        While there are too few predictions, their median.
+        """
+        if self.runs < RELIABLE:
+            return self.p50_ms
+        times = np.sort(self._times())
+        return float(times[int(0.85 * self.runs) : int(0.95 * self.runs) + 1].mean())
+
+    @property
+    def is_reliable(self) -> bool:
+        """Whether there are enough predictions for a 95th percentile."""
+        return self.runs >= RELIABLE
+
+    def _percentile(self, share: int) -> float:
+        return float(np.percentile(self._times(), share))
+
+    def _times(self) -> list[float]:
+        return [time for sample in self.samples for time in sample.times_ms]
+
+
+# Objective -> what is to be small.
+OBJECTIVES: Mapping[str, Callable[[Record], float]] = {
+    "latency": lambda record: record.slow_ms,
+    "throughput": lambda record: 1 / record.images_per_s,
+    "energy-proxy": lambda record: record.cpu_ms,
+}
