@@ -19,14 +19,19 @@ if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
     share = (os.cpu_count() or 1) // int(workers)
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, share)))
 
-# What the tests import or were made with; some of it needs PyTorch, onnx or a runtime.
+# What the tests import or were made with; some of it needs PyTorch, onnx or a runtime. Looking for
+# doctests in it would put its folders on the path, and so register the package with an entry point.
 collect_ignore_glob = [
+    "conftest.py",
+    "backends/conftest.py",
     "backends/fake_cuda.py",
-    "data/*",
     "backends/fakes/*",
-    "models/golden.py",
-    "models/detections.py",
+    "backends/tensorrt_machine.py",
+    "data/*",
     "export/official_layouts.py",
+    "models/detections.py",
+    "models/golden.py",
+    "package_with_entrypoint/*",
     "quantize/small_model.py",
 ]
 

@@ -39,7 +39,7 @@ NEEDS_TORCH = {
 }
 HAVE_TESTS_OF_THEIR_OWN = ("03_camera.py", "camera_stream.py", "half_parity.py")
 NEEDS_ONNX = {"08_quantize.py"}
-TAKES_LONG = NEEDS_TORCH - {"04_export.py", "bench_gpu.py"} | NEEDS_ONNX
+TAKES_LONG = NEEDS_TORCH - {"bench_gpu.py"} | NEEDS_ONNX
 
 
 def run_example(name, *arguments):

@@ -96,6 +96,7 @@ def test_cards_train_resume_and_leave_weights_of_the_bundled_detector(card_data,
     load_strictly(detector, checkpoint.state_dict)
 
 
+@pytest.mark.slow
 def test_two_workers_train_the_bundled_segmenter(street_data, tmp_path):
     finished = run(
         "train_camvid.py", f"--data={street_data}", f"--output={tmp_path}", "--processes=2", *TINY

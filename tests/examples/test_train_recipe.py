@@ -119,6 +119,7 @@ def test_evaluation_of_the_slim_file_repeats_the_results(trained, data, tmp_path
     assert again == {name: results[name] for name in again} | {"top1_raw": None}
 
 
+@pytest.mark.slow
 def test_run_by_the_clock_ends_when_its_minutes_are_over(data, tmp_path):
     code, output, errors = run(
         "train_cifar10.py",

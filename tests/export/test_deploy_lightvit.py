@@ -135,6 +135,7 @@ def file_of_any_batch(classifier):
     return graph.SerializeToString()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_dynamic_batch_gives_each_image_the_answer_it_gets_alone(
     classifier, file_of_any_batch, backend

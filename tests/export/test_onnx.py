@@ -55,7 +55,7 @@ SLOW = pytest.mark.slow
     scope="module",
     params=[
         "cas_vit_xs",
-        "cas_vit_s",
+        pytest.param("cas_vit_s", marks=SLOW),
         pytest.param("cas_vit_m", marks=SLOW),
         pytest.param("cas_vit_t", marks=SLOW),
     ],

@@ -99,6 +99,7 @@ def test_a_device_can_prove_what_it_computes(small, backend):
     assert all(samples.error(outputs[name]) < 1e-4 for name, samples in vector.outputs.items())
 
 
+@SLOW
 def test_classes_of_smaller_cells_are_those_of_the_enlarged_logits(tmp_path):
     file, name = tmp_path / "classes.onnx", "cas_vit_xs_semantic_fpn"
     model = trained(SMALL[name]())
@@ -203,6 +204,7 @@ def test_logits_and_classes_are_the_official_ones(name, backend, folder):
     assert np.mean(class_map[::4, ::4] == official) >= 0.999
 
 
+@SLOW
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("name", SEMANTIC_FPNS)
 def test_a_graph_that_ends_in_classes_gives_the_best_logits(name, backend, folder):
