@@ -1,23 +1,12 @@
 """The fake TensorRT and the fake GPU refuse what the real ones refuse."""
 
-import gc
 import importlib
 
 import numpy as np
 import pytest
-from tensorrt_machine import LIBRARIES, VERSIONS, forget, start
+from tensorrt_machine import LIBRARIES, VERSIONS
 
 from edgevit.testing.models import CONVOLUTION, PAIR
-
-
-@pytest.fixture
-def machine(monkeypatch, tmp_path):
-    def make(**settings):
-        return start(monkeypatch, tmp_path / "calls", **settings)
-
-    yield make
-    gc.collect()
-    forget()
 
 
 @pytest.fixture
