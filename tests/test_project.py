@@ -30,7 +30,7 @@ ARGUMENTS = {
     "bench_postprocess.py": ["--rounds", "1"],
     "bench_resample.py": ["--rounds", "2"],
     "bench_start.py": ["--runs", "1"],
-    "bench_tune.py": ["--backends=onnxruntime", "--precisions=fp16", "--threads=1", "--runs=5"],
+    "bench_tune.py": ["--backends=onnxruntime", "--precisions=fp32", "--threads=1", "--runs=5"],
     "bench_stopwatch.py": ["--runs", "2"],
 }
 NEEDS_TORCH = {
