@@ -11,7 +11,7 @@ from pathlib import Path
 import edgevit
 from edgevit.core.pictures import pictures_of
 from edgevit.doctor import self_test
-from edgevit.quantize import quantize
+from edgevit.export.quantize import quantize
 
 pictures = Path(__file__).parent / "pictures"
 model = sys.argv[1] if len(sys.argv) > 1 else edgevit.Predictor().path

@@ -29,10 +29,10 @@ collect_ignore_glob = [
     "backends/tensorrt_machine.py",
     "data/*",
     "export/official_layouts.py",
+    "export/small_model.py",
     "models/detections.py",
     "models/golden.py",
     "package_with_entrypoint/*",
-    "quantize/small_model.py",
 ]
 
 

@@ -25,11 +25,11 @@ LAYERS = {
     "doctor": {"core", "predictor", ""},
     "parity": {"core", "predictor", "parity"},
     "evaluate": {"core", "predictor", "adapters", "evaluate"},
-    "quantize": {"core", "predictor", "evaluate", "quantize", ""},
     # It composes the others by its purpose; quantize and export by name, where they are installed.
     "tune": {"core", "predictor", "zoo", "evaluate", "tune", ""},
     "models": {"core", "models"},
-    "export": {"core", "models", "export", ""},
+    # quantising calibrates and measures with the model as it will be used
+    "export": {"core", "models", "export", "predictor", "evaluate", ""},
     "cli": None,
     "__main__": {"cli"},
     "__init__": {"core", "predictor", "draw"},
@@ -72,7 +72,7 @@ def test_imports_run_one_way(path):
 @pytest.mark.parametrize("path", SOURCES, ids=relative_name)
 def test_only_models_and_export_import_torch_or_a_vendor(path):
     imported = {module.split(".")[0] for module in imported_modules(path)}
-    assert layer_of(path) in ("models", "export", "quantize") or not imported & VENDORS
+    assert layer_of(path) in ("models", "export") or not imported & VENDORS
 
 
 @pytest.mark.parametrize("path", PLUGINS, ids=relative_name)
@@ -115,9 +115,10 @@ def test_predicting_loads_neither_torch_nor_onnx_nor_the_command_line(tiny):
     }
 
 
-def test_converting_to_half_precision_loads_onnx_but_not_torch():
+@pytest.mark.parametrize("converter", ["half", "quantize"])
+def test_converting_a_file_loads_onnx_but_not_torch(converter):
     pytest.importorskip("onnx", reason="onnx is not installed")
-    loaded = modules_after("import edgevit.export.half")
+    loaded = modules_after(f"import edgevit.export.{converter}")
     assert "onnx" in loaded
     assert not loaded & {"torch", "onnxscript", "openvino", "click", "rich"}
 

@@ -17,7 +17,7 @@ from edgevit.core.pictures import pictures_of
 from edgevit.evaluate import DataSet
 
 if TYPE_CHECKING:
-    from edgevit.quantize import QuantizationReport
+    from edgevit.export.quantize import QuantizationReport
 
 PACKAGES = ("onnx", "onnxruntime")
 PATH = click.Path(path_type=Path)
@@ -103,7 +103,7 @@ def quantize(
     quantised is measured and shown.
     """
     _require_packages()
-    from edgevit.quantize import quantize
+    from edgevit.export.quantize import quantize
 
     pictures = pictures_of(calibration)
     with _Bar() as bar:

@@ -1,6 +1,7 @@
 """From a checkpoint to one self-describing ONNX file. Needs the `export` extra.
 
-Names are loaded on first use: `edgevit.export.half` needs onnx and ONNX Runtime, not PyTorch.
+Names are loaded on first use: `edgevit.export.half` and `edgevit.export.quantize` need onnx and
+ONNX Runtime, not PyTorch.
 """
 
 from __future__ import annotations

@@ -33,8 +33,8 @@ def to_half(source: Path, output: Path, pictures: Sequence[Path], say: Say) -> o
 
 
 def to_int8(source: Path, output: Path, pictures: Sequence[Path], say: Say) -> object:
-    """Write a quantised file; see `edgevit.quantize`."""
-    quantize = _function("edgevit.quantize", "quantize")
+    """Write a quantised file; see `edgevit.export.quantize`."""
+    quantize = _function("edgevit.export.quantize", "quantize")
     return quantize(source, output, pictures, progress=lambda step, done, total: say(step))
 
 

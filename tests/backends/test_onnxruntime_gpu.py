@@ -12,7 +12,7 @@ from edgevit.testing import CHECKS
 plugin = pytest.importorskip("edgevit_onnxruntime", reason="ONNX Runtime is not installed")
 
 DEVICES = plugin.OnnxRuntimeBackend().devices()
-TOLERANCE = 1e-2  # over the largest logit: GPUs multiply float32 with 10 bits (TF32)
+TOLERANCE = 1e-2  # over the largest logit: TensorRT multiplies float32 with 10 bits (TF32)
 RUNS = 300
 
 pytestmark = pytest.mark.gpu

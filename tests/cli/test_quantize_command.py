@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 pytest.importorskip("onnx", reason="onnx is not installed (the extra `quantize`)")
 
-sys.path.append(str(Path(__file__).parents[1] / "quantize"))
+sys.path.append(str(Path(__file__).parents[1] / "export"))
 
 from small_model import write_small_model
 

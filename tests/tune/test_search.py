@@ -127,7 +127,7 @@ def test_what_cannot_be_converted_is_left_out_with_the_reason(model, data, monke
     assert [file.precision for file in files] == ["fp32"]
     assert notes == ["model.onnx: int8 is left out: an operator is unknown"]
     assert list(files[0].path.parent.glob(".*")) == []
-    monkeypatch.setitem(__import__("sys").modules, "edgevit.quantize", None)
+    monkeypatch.setitem(__import__("sys").modules, "edgevit.export.quantize", None)
     _, notes = model_files(model, ["int8"], [], converters={"int8": CONVERTERS["int8"]})
     assert "pip install" in notes[0]
 

@@ -9,8 +9,8 @@ from tempfile import TemporaryDirectory
 
 from edgevit.core.errors import QuantizationError
 from edgevit.evaluate import DataSet, EvaluationReport, evaluate
+from edgevit.export.quantize.report import Accuracy
 from edgevit.predictor import Predictor
-from edgevit.quantize.report import Accuracy
 
 METRICS = {"classify": "top1", "detect": "bbox_AP", "segment": "mIoU"}  # by task
 

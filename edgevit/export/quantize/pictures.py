@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from edgevit.core.errors import InputError, QuantizationError
+from edgevit.export.quantize.calibrate import Feeds
 from edgevit.predictor import Predictor
-from edgevit.quantize.calibrate import Feeds
 
 FEW = 32  # fewer pictures make ranges that depend on which they are
 SHOWN = 3  # names listed in a message

@@ -7,9 +7,9 @@ in accuracy is measured, and layers that cost too much stay in floating point.
 It needs `onnx` and `onnxruntime` (the extra `quantize`), and no PyTorch.
 """
 
-from edgevit.quantize.flow import quantize
-from edgevit.quantize.forms import Speed
-from edgevit.quantize.report import Accuracy, LayerSensitivity, QuantizationReport
+from edgevit.export.quantize.flow import quantize
+from edgevit.export.quantize.forms import Speed
+from edgevit.export.quantize.report import Accuracy, LayerSensitivity, QuantizationReport
 
 __all__ = [
     "Accuracy",

@@ -16,7 +16,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
-from edgevit.quantize.graph import Array, Graph, Product
+from edgevit.export.quantize.graph import Array, Graph, Product
 
 ACTIVATION_LIMIT = 127
 WEIGHT_LIMIT = 64  # 2 * 255 * 64 is below 2^15; activations are shifted to 0..255 in those kernels

@@ -1,4 +1,4 @@
-"""`edgevit.quantize` on a small model, and on the bundled classifier."""
+"""`edgevit.export.quantize` on a small model, and on the bundled classifier."""
 
 import json
 from pathlib import Path
@@ -15,9 +15,9 @@ from small_model import SIDE, write_small_model  # noqa: E402
 from edgevit.core.pictures import pictures_of  # noqa: E402
 from edgevit.doctor import self_test  # noqa: E402
 from edgevit.errors import InputError, ModelError, QuantizationError, SpecError  # noqa: E402
+from edgevit.export.quantize import quantize  # noqa: E402
+from edgevit.export.quantize.insert import WEIGHT_LIMIT  # noqa: E402
 from edgevit.predictor import Predictor  # noqa: E402
-from edgevit.quantize import quantize  # noqa: E402
-from edgevit.quantize.insert import WEIGHT_LIMIT  # noqa: E402
 
 BACKENDS = ("onnxruntime", "openvino")
 FORMS = (*BACKENDS, "tensorrt")
@@ -262,9 +262,9 @@ def test_an_interruption_leaves_nothing_behind(small, pictures, tmp_path):
 
 
 def test_a_graph_is_the_same_after_linear_layers_are_rewritten(small):
-    from edgevit.quantize.flow import _shapes
-    from edgevit.quantize.graph import Graph
-    from edgevit.quantize.pointwise import linear_layers_as_convolutions
+    from edgevit.export.quantize.flow import _shapes
+    from edgevit.export.quantize.graph import Graph
+    from edgevit.export.quantize.pointwise import linear_layers_as_convolutions
 
     batch = {"image": np.random.default_rng(3).standard_normal((1, 3, SIDE, SIDE), np.float32)}
     graph = Graph.read(Path(small))
@@ -275,7 +275,7 @@ def test_a_graph_is_the_same_after_linear_layers_are_rewritten(small):
 
 
 def test_the_polynomial_is_close_to_gelu():
-    from edgevit.quantize.gelu import COEFFICIENTS, LIMIT
+    from edgevit.export.quantize.gelu import COEFFICIENTS, LIMIT
 
     model = onnx.parser.parse_model(
         '<ir_version: 9, opset_import: ["": 20]> g (float[N] x) => (float[N] y) { y = Gelu(x) }'
@@ -314,7 +314,7 @@ def test_runtimes_agree_about_the_bundled_classifier(tmp_path, photos):
 def test_the_gate_reads_the_figure_that_every_task_reports():
     from edgevit.core.spec import TASKS
     from edgevit.evaluate.detect import OVERALL
-    from edgevit.quantize.accuracy import METRICS
+    from edgevit.export.quantize.accuracy import METRICS
 
     assert set(METRICS) == set(TASKS)
     assert METRICS["detect"].removeprefix("bbox_") in OVERALL

@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from edgevit.quantize.graph import Graph
+from edgevit.export.quantize.graph import Graph
 
 # GELU(x) = x * (1/2 + t * P(t^2)) with t = x cut to the limit on both sides; least squares,
 # reweighted until the largest error was least: 0.0035, a fraction of a step of int8.

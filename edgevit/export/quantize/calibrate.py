@@ -3,7 +3,7 @@
 Magnitudes are counted in a histogram for each tensor. Three rules make a range of one: `minmax`
 keeps the largest value, `percentile` cuts the largest of ten thousand, and `entropy` takes the
 range whose 128 levels tell the least less than the histogram (Migacz, "8-bit Inference with
-TensorRT", 2017). `edgevit.quantize` measures which is best for a model.
+TensorRT", 2017). `edgevit.export.quantize` measures which is best for a model.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
-from edgevit.quantize.graph import Array, Graph
+from edgevit.export.quantize.graph import Array, Graph
 
 BINS = 2048
 LEVELS = 128  # of magnitude, that int8 has

@@ -6,10 +6,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from edgevit.core.errors import InputError
-from edgevit.quantize.compare import Reference
-from edgevit.quantize.forms import Form
-from edgevit.quantize.graph import Graph, Product
-from edgevit.quantize.report import LayerSensitivity
+from edgevit.export.quantize.compare import Reference
+from edgevit.export.quantize.forms import Form
+from edgevit.export.quantize.graph import Graph, Product
+from edgevit.export.quantize.report import LayerSensitivity
 
 PICTURES = 4  # that each layer is measured on
 

@@ -13,12 +13,11 @@ from edgevit.core.cache import write_atomically
 from edgevit.core.errors import InputError, QuantizationError
 from edgevit.core.pictures import spread
 from edgevit.evaluate import DataSet
-from edgevit.predictor import Predictor
-from edgevit.quantize.accuracy import accuracy_of
-from edgevit.quantize.calibrate import RULES, Feeds, Range, minmax, observe, runner
-from edgevit.quantize.compare import Difference, Reference
-from edgevit.quantize.correct import correct_biases
-from edgevit.quantize.forms import (
+from edgevit.export.quantize.accuracy import accuracy_of
+from edgevit.export.quantize.calibrate import RULES, Feeds, Range, minmax, observe, runner
+from edgevit.export.quantize.compare import Difference, Reference
+from edgevit.export.quantize.correct import correct_biases
+from edgevit.export.quantize.forms import (
     AUTO,
     FORMS,
     RUNS,
@@ -27,12 +26,18 @@ from edgevit.quantize.forms import (
     check_backend_name,
     choose_form,
 )
-from edgevit.quantize.graph import Graph, Product
-from edgevit.quantize.pictures import notes_on, read_calibration
-from edgevit.quantize.pointwise import linear_layers_as_convolutions
-from edgevit.quantize.record import Record, finished_model
-from edgevit.quantize.report import LayerSensitivity, QuantizationReport
-from edgevit.quantize.sensitivity import PICTURES, check_layers, keep_in_float, layer_sensitivities
+from edgevit.export.quantize.graph import Graph, Product
+from edgevit.export.quantize.pictures import notes_on, read_calibration
+from edgevit.export.quantize.pointwise import linear_layers_as_convolutions
+from edgevit.export.quantize.record import Record, finished_model
+from edgevit.export.quantize.report import LayerSensitivity, QuantizationReport
+from edgevit.export.quantize.sensitivity import (
+    PICTURES,
+    check_layers,
+    keep_in_float,
+    layer_sensitivities,
+)
+from edgevit.predictor import Predictor
 
 RULE_PICTURES = 16  # that rules and corrections are compared on
 PathLike = str | os.PathLike[str]

@@ -16,10 +16,10 @@ from edgevit.core.errors import BackendError
 from edgevit.core.preprocess import Preprocessor
 from edgevit.core.registry import backend_names
 from edgevit.core.spec import METADATA_KEY, ModelSpec, Provenance, Samples, TestVector
+from edgevit.export.quantize.calibrate import Feeds, runner
+from edgevit.export.quantize.graph import Graph
+from edgevit.export.quantize.pictures import Calibration
 from edgevit.predictor import Predictor
-from edgevit.quantize.calibrate import Feeds, runner
-from edgevit.quantize.graph import Graph
-from edgevit.quantize.pictures import Calibration
 
 # Runtimes round integers alike but sum and activate in their own order, which moves values across a
 # level now and then; a kernel that overflows is wrong by more than all of it.

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from edgevit.quantize.graph import Graph
+from edgevit.export.quantize.graph import Graph
 
 
 def norms_with_batch_axis(graph: Graph) -> None:

@@ -6,9 +6,9 @@ from collections.abc import Collection, Mapping
 
 import numpy as np
 
-from edgevit.quantize.calibrate import Range
-from edgevit.quantize.graph import Graph, Product
-from edgevit.quantize.insert import quantized_weight
+from edgevit.export.quantize.calibrate import Range
+from edgevit.export.quantize.graph import Graph, Product
+from edgevit.export.quantize.insert import quantized_weight
 
 
 def correct_biases(

@@ -16,7 +16,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
-from edgevit.quantize.graph import LEAST_CHANNELS, Graph
+from edgevit.export.quantize.graph import LEAST_CHANNELS, Graph
 
 BETWEEN = {"Gelu", "Relu", "Sigmoid"}  # of one tensor, element by element
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgevit.quantize.calibrate import Feeds, runner
-from edgevit.quantize.graph import Array, Graph
+from edgevit.export.quantize.calibrate import Feeds, runner
+from edgevit.export.quantize.graph import Array, Graph
 
 WEIGHTED = {"Conv", "Gemm", "MatMul", "ConvTranspose"}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edgevit.core.spec import ModelSpec
-from edgevit.quantize.forms import Speed
+from edgevit.export.quantize.forms import Speed
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class LayerSensitivity:
     Args:
         layer: name of its weight.
         multiply_adds: for one picture.
-        error: relative error of the model's answers, see `edgevit.quantize.compare.Difference`.
+        error: relative error of the model's answers, see `compare.Difference`.
         agreement: share of the places whose best class stays, 0-1.
         precision: `int8`, or `fp32` where it was left in floating point.
     """
@@ -64,7 +64,7 @@ class QuantizationReport:
         spec: the spec embedded in it.
         images: pictures that calibrated it.
         skipped: pictures that could not be read, and why.
-        backend: whose form the file has, see `edgevit.quantize.forms`.
+        backend: whose form the file has, see `edgevit.export.quantize.forms`.
         speeds: what was measured to choose it; empty where the caller chose.
         rule: how ranges were chosen: `minmax`, `percentile` or `entropy`.
         rules: relative error of the model's answers with each rule that was tried.

@@ -16,11 +16,11 @@ from time import perf_counter
 from edgevit.core.backend import Session
 from edgevit.core.errors import BackendError, InputError, QuantizationError
 from edgevit.core.registry import get_backend
-from edgevit.quantize.calibrate import Feeds
-from edgevit.quantize.gelu import polynomial_gelus
-from edgevit.quantize.graph import Graph, Product
-from edgevit.quantize.insert import insert_qdq
-from edgevit.quantize.norms import norms_with_batch_axis
+from edgevit.export.quantize.calibrate import Feeds
+from edgevit.export.quantize.gelu import polynomial_gelus
+from edgevit.export.quantize.graph import Graph, Product
+from edgevit.export.quantize.insert import insert_qdq
+from edgevit.export.quantize.norms import norms_with_batch_axis
 
 RUNS = 15  # of each form and of float32, in turn
 AUTO = "auto"
@@ -34,9 +34,9 @@ class Form:
         quantized_outputs: whether what an integer convolution answers is rounded to int8 again.
             ONNX Runtime has no convolution of integers that answers floats; OpenVINO's does, and
             computes what follows with it.
-        polynomial_gelu: see `edgevit.quantize.gelu`.
-        batched_norms: see `edgevit.quantize.norms`.
-        before_moves: see `edgevit.quantize.insert`.
+        polynomial_gelu: see `edgevit.export.quantize.gelu`.
+        batched_norms: see `edgevit.export.quantize.norms`.
+        before_moves: see `edgevit.export.quantize.insert`.
     """
 
     quantized_outputs: bool = False
