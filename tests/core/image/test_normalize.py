@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from edgevit.core.image.normalize import Normalisation, normalise_into, preprocess_into
-from edgevit.core.image.resample import resample, resample_plan
+from edgevit.core.image.normalize import Normalisation, normalise_into
+from edgevit.core.image.resample import resample, resample_plan, resample_planes
 from edgevit.errors import InputError
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -17,6 +17,11 @@ BGR_TO_RGB = Normalisation.from_mean_std(MEAN, STD, swap_channels=True)
 
 def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def preprocess_into(image, plan, normalisation, out) -> None:
+    """What the preprocessor does."""
+    normalise_into(resample_planes(image, plan), normalisation, out)
 
 
 def expected(image: np.ndarray) -> np.ndarray:
