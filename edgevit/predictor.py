@@ -5,39 +5,32 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from copy import copy
-from importlib import import_module
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from edgevit.core.image.geometry import Geometry
 from edgevit.core.image.preprocessor import Preprocessor
-from edgevit.core.model.heads import BoxHead, parse_head
 from edgevit.core.model.metadata import read_metadata
 from edgevit.core.model.spec import METADATA_KEY, ModelSpec
-from edgevit.core.records import is_number
+from edgevit.core.model.task import parse_head
 from edgevit.core.runtime.protocols import AnyArray, Session, check_feeds, resolve_device
 from edgevit.core.runtime.registry import choose_backend
 from edgevit.core.runtime.settings import Settings, profiles_dir
 from edgevit.core.runtime.shared_session import SharedSession
+from edgevit.core.tasks.reader import task_reader
 from edgevit.core.tasks.results import Classification, Detections, Result, Segmentation
-from edgevit.core.tasks.signature import check_signature
+from edgevit.core.tasks.signature import check_graph_inputs, check_signature
 from edgevit.errors import ModelError, SpecError
 from edgevit.zoo import find_model
 
 if TYPE_CHECKING:
     from edgevit.core.image.load import ImageSource
-
-# Task -> module of edgevit.core, imported when needed, and its function that reads the outputs.
-READERS = {
-    "classify": ("classify", "classification_from_outputs"),
-    "detect": ("detect", "detections_from_outputs"),
-    "segment": ("segment", "segmentation_from_outputs"),
-}
 
 POOL_SIZE = 4  # batch buffers kept for reuse; more threads than that allocate their own
 
@@ -97,9 +90,8 @@ class Predictor:
             settings = obey_profile(settings, has_own_spec=spec is not None)
         self.path = settings.path
         self.spec = _spec_of(self.path, spec)
-        self._head = parse_head(self.spec.task, self.spec.head)
-        module, reader = READERS[self.spec.task]
-        self._read = getattr(import_module(f"edgevit.core.tasks.{module}"), reader)
+        self.head = parse_head(self.spec.task, self.spec.head)
+        self._reader = task_reader(self.spec.task)
         self._preprocessor = Preprocessor(self.spec.input, mode=settings.preprocess, color=color)
         self.backend, runtime = choose_backend(settings.backend, settings.device)
         self.device = resolve_device(runtime, self.backend, settings.device)
@@ -107,7 +99,8 @@ class Predictor:
             self.path, device=self.device, options=settings.load_options
         )
         try:
-            self._signature = check_signature(self.session, self.spec, self._head)
+            outputs = self._reader.graph_outputs(self.spec, self.head)
+            self._signature = check_signature(self.session, self.spec, self.head, outputs)
         except SpecError:
             self.session.close()
             raise
@@ -130,7 +123,8 @@ class Predictor:
             InputError: if the image cannot be used.
             InferenceError: if the runtime fails or the Predictor is closed.
         """
-        result: Classification = self._answer("classify", image, top_k=top_k)
+        result = self._answer(Classification, image, top_k=top_k)
+        assert isinstance(result, Classification)
         return result
 
     def detect(
@@ -159,14 +153,15 @@ class Predictor:
             InputError: if the image or a parameter cannot be used.
             InferenceError: if the runtime fails or the Predictor is closed.
         """
-        result: Detections = self._answer(
-            "detect",
+        result = self._answer(
+            Detections,
             image,
             score_threshold=score_threshold,
             max_detections=max_detections,
             class_names=class_names,
             masks=masks,
         )
+        assert isinstance(result, Detections)
         return result
 
     def segment(self, image: ImageSource) -> Segmentation:
@@ -183,14 +178,15 @@ class Predictor:
             InputError: if the image cannot be used.
             InferenceError: if the runtime fails or the Predictor is closed.
         """
-        result: Segmentation = self._answer("segment", image)
+        result = self._answer(Segmentation, image)
+        assert isinstance(result, Segmentation)
         return result
 
-    def __call__(self, image: ImageSource) -> Any:  # a Result; which one is the model's task's
+    def __call__(self, image: ImageSource) -> Result:
         """Answer an image by the model's task: Classification, Detections or Segmentation."""
         return self._predict(image)
 
-    def map(self, images: Iterable[ImageSource], *, workers: int | None = None) -> Iterator[Any]:
+    def map(self, images: Iterable[ImageSource], *, workers: int | None = None) -> Iterator[Result]:
         """Answer many images in order, while decoding and preprocessing the next ones.
 
         Images are taken from the iterable only a few ahead, so an endless stream is fine. One
@@ -228,63 +224,43 @@ class Predictor:
         batch = self._new_buffer()
         return batch, self._preprocessor(image, batch[0])
 
-    def infer(
-        self,
-        batch: AnyArray,
-        geometry: Geometry | None = None,
-        *,
-        score_threshold: float | None = None,
-        masks: bool = True,
-    ) -> dict[str, AnyArray]:
+    def infer(self, batch: AnyArray, **graph_inputs: ArrayLike) -> dict[str, AnyArray]:
         """Run the graph.
-
-        Some detectors use more than the batch: their answers are the better for knowing where
-        padding begins, and come sooner where less is wanted.
 
         Args:
             batch: float32 (N, 3, height, width); N is 1 unless exported with a dynamic batch.
-            geometry: what `preprocess` answered for it; None for a picture without padding.
-            score_threshold: 0-1, detections that do not have a greater score may be left out; None
-                for the model's.
-            masks: whether masks are wanted.
+            graph_inputs: values of inputs besides the image, which some detectors have: their
+                answers are the better for knowing where padding begins, and come sooner where less
+                is wanted. `image_size` is the (height, width) that the image fills of the network
+                input, a geometry's `filled_size`, by default all of it; `score_threshold`, 0-1, is
+                what scores of interest are greater than, by default the model's; `max_masks` is how
+                many candidates need masks, by default all. A graph without such an input does the
+                same in any case.
 
         Returns:
             The graph's outputs by name, owned by the caller.
 
         Raises:
-            InputError: if dtype or shape do not fit the graph.
+            InputError: if dtype or shape do not fit the graph, or no graph has an input of a name.
             InferenceError: if the runtime fails or the Predictor is closed.
         """
-        feeds = self.feeds(batch, geometry, score_threshold=score_threshold, masks=masks)
-        feeds = check_feeds(self.session.inputs, feeds)
+        feeds = check_feeds(self.session.inputs, self.feeds(batch, **graph_inputs))
         with self._shared.outputs(feeds) as outputs:
             return {name: np.array(output) for name, output in outputs.items()}
 
-    def feeds(
-        self,
-        batch: AnyArray,
-        geometry: Geometry | None = None,
-        *,
-        score_threshold: float | None = None,
-        masks: bool = True,
-    ) -> dict[str, AnyArray]:
+    def feeds(self, batch: AnyArray, **graph_inputs: ArrayLike) -> dict[str, AnyArray]:
         """What `infer` runs the session with: the batch, and whatever else the graph takes.
 
         Args:
             batch: float32 (N, 3, height, width).
-            geometry: see `infer`, as for the others.
-            score_threshold: 0-1.
-            masks: whether masks are wanted.
+            graph_inputs: see `infer`.
+
+        Raises:
+            InputError: if no graph has an input of a name.
         """
-        if score_threshold is None and isinstance(self._head, BoxHead):
-            score_threshold = self._head.selection.score_threshold
-        height, width = geometry.input_box[:1:-1] if geometry else self.spec.input.size
-        return self._signature.feeds(
-            batch,
-            image_size=(height, width),
-            score_threshold=score_threshold or 0.0,
-            masks=masks,
-        )
+        check_graph_inputs(graph_inputs)
+        defaults = {"image_size": self.spec.input.size, **self._reader.graph_inputs(self.head)}
+        return self._signature.feeds(batch, {**defaults, **graph_inputs})
 
     @property
     def preprocess_mode(self) -> str:
@@ -308,8 +284,11 @@ class Predictor:
         return twin
 
     def postprocess(
-        self, outputs: Mapping[str, AnyArray], geometry: Geometry, **parameters: Any
-    ) -> Any:  # a Result; which one is the model's task's
+        self,
+        outputs: Mapping[str, AnyArray],
+        geometry: Geometry,
+        **parameters: Any,  # of the task: whatever its reader takes
+    ) -> Result:
         """Read the outputs of one image.
 
         Args:
@@ -321,11 +300,11 @@ class Predictor:
             The result, without timings.
 
         Raises:
-            InputError: if the outputs are not this model's for one image.
+            InputError: if the outputs are not this model's for one image, or a parameter is not
+                acceptable.
         """
-        own = self._signature.outputs_of(outputs)
-        result: Result = self._read(own, geometry, self.spec, self._head, **parameters)
-        return result
+        wanted = self._reader.parameters(self.spec, self.head, **parameters)
+        return self._read(outputs, geometry, wanted)
 
     def close(self) -> None:
         """Release the model; later predictions raise InferenceError. Closing twice is allowed."""
@@ -345,42 +324,41 @@ class Predictor:
     def __repr__(self) -> str:
         return f"<Predictor {self.spec.name} on {self.backend} {self.device}>"
 
-    def _answer(self, task: str, image: ImageSource, **parameters: Any) -> Any:
-        if task != self.spec.task:
+    def _answer(self, kind: type[Result], image: ImageSource, **parameters: Any) -> Result:
+        if kind is not self._reader.RESULT:
             raise ModelError(
-                f"{self.spec.name!r} is a model for {self.spec.task}, not for {task}; "
-                f"call predictor.{self.spec.task}(image)"
+                f"{self.spec.name!r} is a model for {self.spec.task}, which gives no "
+                f"{kind.__name__}; call predictor.{self.spec.task}(image)"
             )
         return self._predict(image, **parameters)
 
-    def _predict(self, image: ImageSource, **parameters: Any) -> Any:
+    def _predict(self, image: ImageSource, **parameters: Any) -> Result:
+        wanted = self._reader.parameters(self.spec, self.head, **parameters)
         started = perf_counter()
         batch = self._take_buffer()
         try:
             geometry = self._preprocessor(image, batch[0])
             preprocessed = perf_counter()
-            feeds = self._feeds_for(batch, geometry, parameters)
-            with self._shared.outputs(feeds) as outputs:
+            with self._shared.outputs(self._feeds(batch, geometry, wanted)) as outputs:
                 inferred = perf_counter()
-                result = self.postprocess(outputs, geometry, **parameters)
+                result = self._read(outputs, geometry, wanted)
         finally:
             if len(self._buffers) < POOL_SIZE:
                 self._buffers.append(batch)
-        result.timings_ms["preprocess"] = 1e3 * (preprocessed - started)
-        result.timings_ms["infer"] = 1e3 * (inferred - preprocessed)
-        result.timings_ms["postprocess"] = 1e3 * (perf_counter() - inferred)
-        return result
+        timings_ms = {
+            "preprocess": 1e3 * (preprocessed - started),
+            "infer": 1e3 * (inferred - preprocessed),
+            "postprocess": 1e3 * (perf_counter() - inferred),
+        }
+        return replace(result, timings_ms=timings_ms)
 
-    def _feeds_for(
-        self, batch: AnyArray, geometry: Geometry, parameters: Mapping[str, Any]
-    ) -> dict[str, AnyArray]:
-        threshold = parameters.get("score_threshold")
-        return self.feeds(
-            batch,
-            geometry,
-            score_threshold=threshold if is_number(threshold) else None,  # others: see the reader
-            masks=parameters.get("masks") is not None,
-        )
+    def _feeds(self, batch: AnyArray, geometry: Geometry, wanted: Any) -> dict[str, AnyArray]:
+        inputs = self._reader.graph_inputs(self.head, wanted)
+        return self._signature.feeds(batch, {"image_size": geometry.filled_size, **inputs})
+
+    def _read(self, outputs: Mapping[str, AnyArray], geometry: Geometry, wanted: Any) -> Result:
+        own = self._signature.outputs_of(outputs)
+        return self._reader.read(own, geometry, self.spec, self.head, wanted)
 
     def _take_buffer(self) -> NDArray[np.float32]:
         try:

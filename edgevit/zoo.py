@@ -14,17 +14,14 @@ from typing import Any
 
 from edgevit.core.cache.files import cache_dir
 from edgevit.core.model.spec import InputSpec
+from edgevit.core.model.task import TASKS
 from edgevit.core.records import parse_record, strict_record
 from edgevit.errors import ModelNotFoundError, SpecError, ZooError, suggestion
 
 PACKAGE = Path(__file__).parent
 ASSETS = PACKAGE / "assets"
-BUNDLED = {
-    "classify": "cas_vit_xs_cifar10",
-    "detect": "cas_vit_xs_retinanet_cards",
-    "segment": "cas_vit_xs_semantic_fpn_camvid",
-}
-"""Name of the bundled model of each task."""
+BUNDLED = {name: task.bundled for name, task in TASKS.items()}
+"""Name of the bundled model of each task, of the one that no model's name stands for first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +104,7 @@ def find_model(model: str | os.PathLike[str] | None) -> Path:
         ModelNotFoundError: if it is not there; says how to get it.
     """
     if model is None:
-        return ASSETS / f"{BUNDLED['classify']}.onnx"
+        return ASSETS / f"{next(iter(BUNDLED.values()))}.onnx"
     path = Path(model)
     if path.is_file():
         return path

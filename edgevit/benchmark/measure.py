@@ -36,7 +36,9 @@ class Lane:
         self.rates: list[float] = []  # images per second with map
         self.starts: list[Start] = []
         batch, geometry = predictor.preprocess(image)
-        self._feeds = predictor.feeds(batch, geometry, masks=False)  # as `predictor(image)` does
+        self._feeds = predictor.feeds(
+            batch, image_size=geometry.filled_size, max_masks=0
+        )  # as predictor() does
 
     def turn(self, pairs: int) -> None:
         """Alternate a whole prediction with a bare run of the same session on the same batch.

@@ -21,6 +21,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgevit.core.tasks.reader import result_type
+from edgevit.core.tasks.results import Classification, Detections, Result, Segmentation
 from edgevit.errors import InputError
 from edgevit.evaluate.classify import classification_figures
 from edgevit.evaluate.data import DataSet
@@ -40,10 +42,10 @@ class Measure:
     foreign: tuple[str, ...]
 
 
-MEASURES = {
-    "classify": Measure(classification_figures, ("annotations", "ignore_index", "first_class")),
-    "detect": Measure(detection_figures, ("labels", "ignore_index", "first_class")),
-    "segment": Measure(segmentation_figures, ("annotations", "class_names")),
+MEASURES: dict[type[Result], Measure] = {
+    Classification: Measure(classification_figures, ("annotations", "ignore_index", "first_class")),
+    Detections: Measure(detection_figures, ("labels", "ignore_index", "first_class")),
+    Segmentation: Measure(segmentation_figures, ("annotations", "class_names")),
 }
 
 
@@ -74,7 +76,7 @@ def evaluate(
     if not isinstance(data, DataSet):
         data = DataSet(Path(data))
     task = predictor.spec.task
-    measure = MEASURES[task]
+    measure = MEASURES[result_type(task)]
     for name in measure.foreign:
         if getattr(data, name) is not None:
             raise InputError(f"{name} does not apply to {predictor.spec.name!r}, a {task} model")

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from edgevit.adapters import to_coco
 from edgevit.core.image.header import read_header
-from edgevit.core.model.heads import BoxHead, parse_head
 from edgevit.core.model.spec import ModelSpec
 from edgevit.core.tasks.results import Detections
 from edgevit.core.tasks.rle import RLE
@@ -75,7 +74,7 @@ def detection_figures(predictor: Predictor, data: DataSet, watch: Watch) -> Figu
     category_ids = category_ids_of(truth, data, predictor.spec)
     folder = _images_folder(data, truth)
     samples = data.limited(truth.images)
-    masks = "rle" if _has_masks(predictor.spec) and truth.has_masks else None
+    masks = "rle" if predictor.head.has_masks and truth.has_masks else None
 
     def predict(image: Record) -> Detections:
         path = folder / image["file_name"]
@@ -101,7 +100,7 @@ def detection_figures(predictor: Predictor, data: DataSet, watch: Watch) -> Figu
         for kind, evaluator in evaluators.items()
         for name, value in zip(OVERALL, evaluator.stats.tolist(), strict=True)
     }
-    return Figures(overall, rows, _notes(predictor.spec, truth, rows))
+    return Figures(overall, rows, _notes(predictor, truth, rows))
 
 
 def read_truth(path: Path) -> CocoTruth:
@@ -187,11 +186,6 @@ def _images_folder(data: DataSet, truth: CocoTruth) -> Path:
     folders += [data.folder / "images", data.folder, truth.path.parent]
     holding = (folder for folder in folders if (folder / truth.images[0]["file_name"]).is_file())
     return first_folder([next(holding, folders[2])], "the annotations' pictures")
-
-
-def _has_masks(spec: ModelSpec) -> bool:
-    head = parse_head(spec.task, spec.head)
-    return isinstance(head, BoxHead) and head.mask_threshold is not None
 
 
 def _check_size(path: Path, image: Record) -> None:
@@ -289,14 +283,15 @@ def _mean(precision: NDArray[np.float64]) -> float | None:
     return float(precision.mean()) if (precision >= 0).all() else None
 
 
-def _notes(spec: ModelSpec, truth: CocoTruth, rows: Sequence[Record]) -> list[str]:
+def _notes(predictor: Predictor, truth: CocoTruth, rows: Sequence[Record]) -> list[str]:
     notes = []
     absent = [row["class_name"] for row in rows if not row["boxes"]]
     if absent:
         notes.append(f"no object is {shortened(absent)}: not in AP")
-    unknown = [name for name in spec.class_names if name not in {row["class_name"] for row in rows}]
+    known = {row["class_name"] for row in rows}
+    unknown = [name for name in predictor.spec.class_names if name not in known]
     if unknown:
         notes.append(f"the data does not know {shortened(unknown)}: not looked for")
-    if _has_masks(spec) and not truth.has_masks:
+    if predictor.head.has_masks and not truth.has_masks:
         notes.append("not every annotation has a mask: no AP of masks")
     return notes

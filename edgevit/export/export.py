@@ -119,9 +119,9 @@ def export_model(
     size = definition.input_size if input_size is None else input_size
     _check_arguments(size, precision, half_weights)
     _check_kind(variant, kind, size, form)
-    if definition.task != "classify":
+    if definition.head != "classifier":
         _refuse(variant, "classifier", crop_pct=crop_pct is not None, dynamic_batch=dynamic_batch)
-    if definition.task != "detect":
+    if not kind.has_score_threshold:
         _refuse(variant, "detector", score_threshold=score_threshold is not None)
     progress("reading the weights")
     loaded = None if checkpoint is None else read_checkpoint(checkpoint, weights=weights)
@@ -234,7 +234,7 @@ def _class_names(
     given: ClassNames, num_classes: int | None, definition: Definition
 ) -> tuple[str, ...]:
     if given is None:
-        return default_class_names(num_classes or definition.num_classes, definition.task)
+        return default_class_names(num_classes or definition.num_classes, definition.num_classes)
     names = tuple(read_class_names(given) if isinstance(given, str | os.PathLike) else given)
     if num_classes is not None and len(names) != num_classes:
         raise ExportError(f"{len(names)} class names were given for {num_classes} classes")

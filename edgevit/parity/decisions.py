@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edgevit.core.tasks.results import Classification, Detections, Segmentation
+from edgevit.core.tasks.results import Classification, Detections, Result, Segmentation
 from edgevit.parity.boxes import matched_boxes
 from edgevit.parity.limits import Limits
 
@@ -175,10 +175,10 @@ class SegmenterDecisions:
         ]
 
 
-DECISIONS: dict[str, Callable[[Sequence[str], Limits], Decisions]] = {
-    "classify": ClassifierDecisions,
-    "detect": DetectorDecisions,
-    "segment": SegmenterDecisions,
+DECISIONS: dict[type[Result], Callable[[Sequence[str], Limits], Decisions]] = {
+    Classification: ClassifierDecisions,
+    Detections: DetectorDecisions,
+    Segmentation: SegmenterDecisions,
 }
 
 

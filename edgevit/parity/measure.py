@@ -99,7 +99,7 @@ def _bisected(
     if report.is_parity:
         return report
     batch, geometry = reference.preprocess(report.worst_picture)
-    feeds = reference.feeds(batch, geometry)
+    feeds = reference.feeds(batch, image_size=geometry.filled_size)
     found = first_divergence(
         pair.reference,
         pair.side,

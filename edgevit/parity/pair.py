@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from edgevit.core.model.heads import parse_head
 from edgevit.core.model.spec import ModelSpec
+from edgevit.core.model.task import TASKS, parse_head
+from edgevit.core.tasks.reader import result_type
 from edgevit.parity.decisions import DECISIONS
 from edgevit.parity.limits import Limits, coarser
 from edgevit.parity.report import PairReport
@@ -14,8 +15,6 @@ from edgevit.parity.sides import Answer, Side
 from edgevit.parity.tensors import FloatTally, IdTally, TensorParity, comparable, tally_for
 
 Progress = Callable[[str, int, int], object]
-
-NOUNS = {"classify": "best classes", "detect": "detections", "segment": "pixels"}
 
 
 class Pair:
@@ -38,9 +37,9 @@ class Pair:
             (reference.precision, side.precision), is_one_file=reference.path == side.path
         )
         self.limits = limits[self.precision]
-        self._noun = NOUNS[spec.task]
+        self._noun = TASKS[spec.task].noun
         self._head = parse_head(spec.task, spec.head)
-        self._decisions = DECISIONS[spec.task](spec.class_names, self.limits)
+        self._decisions = DECISIONS[result_type(spec.task)](spec.class_names, self.limits)
         self._tensors: dict[str, FloatTally | IdTally] = {}
         self._failures: dict[str, str] = {}
         self._pictures = 0

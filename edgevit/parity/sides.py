@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgevit.core.image.geometry import Geometry
-from edgevit.core.model.heads import BoxHead, parse_head
 from edgevit.core.model.precision import precision_of
 from edgevit.core.runtime.protocols import AnyArray
 from edgevit.core.runtime.registry import backend_names, get_backend
@@ -124,10 +123,8 @@ def describe_side(predictor: Predictor) -> Side:
 
 def answer(predictor: Predictor, batch: AnyArray, geometry: Geometry) -> Answer:
     """Run one side; outputs that mean nothing, such as NaN, are an answer too."""
-    outputs = predictor.infer(batch, geometry)
-    head = parse_head(predictor.spec.task, predictor.spec.head)
-    has_masks = isinstance(head, BoxHead) and head.mask_threshold is not None
-    parameters = {"masks": "rle"} if has_masks else {}
+    outputs = predictor.infer(batch, image_size=geometry.filled_size)
+    parameters = {"masks": "rle"} if predictor.head.has_masks else {}
     try:
         return Answer(outputs, predictor.postprocess(outputs, geometry, **parameters), None)
     except InferenceError as exc:

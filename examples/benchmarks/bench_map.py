@@ -65,7 +65,8 @@ def rates(
     for _ in range(rounds + 1):
         for predictor in predictors:
             session = predictor.session
-            feeds = predictor.feeds(*predictor.preprocess(image))
+            batch, geometry = predictor.preprocess(image)
+            feeds = predictor.feeds(batch, image_size=geometry.filled_size)
             looped = rate(lambda s=session, f=feeds: runtime_loop(s, f, count), count)
             answered = rate(lambda p=predictor: mapped(p, image, count, workers), count)
             found.append((looped, answered))

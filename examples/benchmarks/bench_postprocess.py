@@ -19,10 +19,9 @@ import numpy as np
 from edgevit import Geometry, InputSpec, ModelSpec
 from edgevit.core.image.preprocessor import geometry_of, window_of
 from edgevit.core.model.heads import AnchorGrid, AnchorHead, BoxHead, Coder, MapHead, Selection
+from edgevit.core.tasks import detect, segment
 from edgevit.core.tasks.boxes import anchors_of, box_iou, decode_deltas, level_sizes
-from edgevit.core.tasks.detect import detections_from_outputs
 from edgevit.core.tasks.rle import RLE
-from edgevit.core.tasks.segment import segmentation_from_outputs
 
 Outputs = dict[str, np.ndarray]
 Pair = tuple[Callable[[], object], Callable[[], object]]
@@ -68,6 +67,12 @@ def candidates(anchors: np.ndarray, around_objects: bool) -> Outputs:
     }
 
 
+def detector(outputs, geometry, spec, head, **wanted):
+    """What reads a detector's outputs, its parameters checked before."""
+    parameters = detect.parameters(spec, head, **wanted)
+    return lambda: detect.read(outputs, geometry, spec, head, parameters)
+
+
 def detection(around_objects: bool) -> Pair:
     """Against OpenCV's suppression by class."""
     spec, geometry = spec_for(640, "detect", RETINANET)
@@ -83,7 +88,7 @@ def detection(around_objects: bool) -> Pair:
         kept = cv2.dnn.NMSBoxesBatched(boxes, scores, class_ids, 0.05, 0.5, top_k=1000)
         return geometry.boxes_to_source(boxes[kept[:100]])
 
-    return lambda: detections_from_outputs(outputs, geometry, spec, RETINANET), plain
+    return detector(outputs, geometry, spec, RETINANET), plain
 
 
 def pasting(smallest: float, largest: float) -> Pair:
@@ -110,7 +115,7 @@ def pasting(smallest: float, largest: float) -> Pair:
             encoded.append(RLE.from_mask(whole))
         return encoded
 
-    return lambda: detections_from_outputs(outputs, geometry, spec, MASK_RCNN, masks="rle"), plain
+    return detector(outputs, geometry, spec, MASK_RCNN, masks="rle"), plain
 
 
 def logits(cells: int) -> np.ndarray:
@@ -135,7 +140,7 @@ def segmentation(kind: str, values: np.ndarray) -> Pair:
         planes = [cv2.resize(plane[:rows], size) for plane in values[0]]
         return np.stack(planes).argmax(axis=0).astype(np.uint8)
 
-    return lambda: segmentation_from_outputs(outputs, geometry, spec, head), plain
+    return lambda: segment.read(outputs, geometry, spec, head, None), plain
 
 
 def border_share(values: np.ndarray) -> float:

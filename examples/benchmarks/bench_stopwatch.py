@@ -28,7 +28,7 @@ def both(
     """
     lane = Lane(predictor, image, threads)
     batch, geometry = predictor.preprocess(image)
-    feeds = predictor.feeds(batch, geometry, masks=False)
+    feeds = predictor.feeds(batch, image_size=geometry.filled_size, max_masks=0)
     times = []
     for _ in range(-(-runs // PAIRS)):
         lane.turn(PAIRS)

@@ -48,7 +48,7 @@ def install(monkeypatch):
     """Let these backends be the registered ones."""
 
     def put(backends):
-        for module in ("core.registry", "benchmark.arithmetic"):
+        for module in ("core.runtime.registry", "benchmark.arithmetic"):
             monkeypatch.setattr(f"edgevit.{module}.get_backend", backends.__getitem__)
 
     return put

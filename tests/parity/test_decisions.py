@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from edgevit.core.tasks.reader import result_type
 from edgevit.core.tasks.results import Classification, Detections, Segmentation
 from edgevit.errors import InputError
 from edgevit.parity import Limits
@@ -12,7 +13,7 @@ BOX = (0, 0, 10, 10)
 
 
 def compared(task, *pairs):
-    decisions = DECISIONS[task](NAMES, LIMITS)
+    decisions = DECISIONS[result_type(task)](NAMES, LIMITS)
     verdicts = [decisions.add(*pair) for pair in pairs]
     return decisions, verdicts
 
@@ -102,9 +103,9 @@ def test_segmenters_agree_in_pixels():
     )
 
 
-@pytest.mark.parametrize("task", DECISIONS)
-def test_where_nothing_was_decided_all_agrees(task):
-    assert DECISIONS[task](NAMES, LIMITS).agreement == 1
+@pytest.mark.parametrize("result", DECISIONS)
+def test_where_nothing_was_decided_all_agrees(result):
+    assert DECISIONS[result](NAMES, LIMITS).agreement == 1
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,8 @@ from edgevit.core.cache.files import write_atomically
 from edgevit.core.model.metadata import read_metadata
 from edgevit.core.model.spec import METADATA_KEY, ModelSpec
 from edgevit.core.model.test_vector import Samples, TestVector
-from edgevit.core.tasks.signature import SETTINGS, Signature
+from edgevit.core.tasks.detect import ALL_MASKS
+from edgevit.core.tasks.signature import GRAPH_INPUTS, Signature
 from edgevit.errors import ExportError, SpecError
 
 Batch = NDArray[np.float32]
@@ -258,11 +259,9 @@ def _constant(attribute: AttributeProto) -> NDArray[Any]:
 
 def _settings(model: onnx.ModelProto, spec: ModelSpec, batch: Batch) -> Settings:
     """The graph's inputs besides the image: all detections and masks are wanted."""
-    known = {info.name for info in SETTINGS}
-    given = tuple(entry.name for entry in model.graph.input if entry.name in known)
-    feeds = Signature("", given, ()).feeds(
-        batch, image_size=spec.input.size, score_threshold=0.0, masks=True
-    )
+    given = tuple(entry.name for entry in model.graph.input if entry.name in GRAPH_INPUTS)
+    all_wanted = {"image_size": spec.input.size, "score_threshold": 0.0, "max_masks": ALL_MASKS}
+    feeds = Signature("", given, ()).feeds(batch, all_wanted)
     return {name: feeds[name] for name in given}
 
 

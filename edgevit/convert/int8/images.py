@@ -49,7 +49,7 @@ def read_calibration(
         except InputError as exc:
             skipped[str(path)] = str(exc)
         else:
-            feeds = predictor.feeds(batch, geometry, score_threshold=0.0)
+            feeds = predictor.feeds(batch, image_size=geometry.filled_size, score_threshold=0.0)
             batches.append({name: np.array(value) for name, value in feeds.items()})
         step()
     if not batches:

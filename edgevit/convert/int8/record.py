@@ -48,7 +48,7 @@ class Record:
             return cls(spec, None)
         batch = np.empty((1, 3, *spec.input.size), np.float32)
         geometry = Preprocessor(spec.input, mode="exact")(spec.test_vector.image, batch[0])
-        feeds = predictor.feeds(batch, geometry, score_threshold=0.0)
+        feeds = predictor.feeds(batch, image_size=geometry.filled_size, score_threshold=0.0)
         return cls(spec, {key: np.array(value) for key, value in feeds.items()})
 
 

@@ -32,6 +32,12 @@ class Geometry:
     input_box: tuple[int, int, int, int]
 
     @property
+    def filled_size(self) -> tuple[int, int]:
+        """The (height, width) in input pixels that the image fills, from the upper left on."""
+        _, _, right, bottom = self.input_box
+        return bottom, right
+
+    @property
     def scale(self) -> tuple[float, float]:
         """Source pixels per input pixel, (x, y)."""
         sx0, sy0, sx1, sy1 = self.source_box

@@ -175,7 +175,7 @@ class Preprocessor:
         height, width = loaded.pixels.shape[:2]
         plan, geometry = self._plan_for((height, width))
         normalisation = self._normalisations[loaded.color]
-        _, _, right, bottom = geometry.input_box
+        bottom, right = geometry.filled_size
         if (bottom, right) != self.spec.size:
             pad = np.multiply(self.spec.pad_value, normalisation.scale) + normalisation.offset
             out[:] = pad[:, None, None]

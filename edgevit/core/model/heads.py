@@ -1,13 +1,23 @@
 """Head parameters: how a detector's or segmenter's outputs are read.
 
 They travel in `ModelSpec.head` as a mapping, and are as strict as the rest of the spec. A
-classifier's is empty. The others are written with `to_dict()` and read with `parse_head`.
+classifier's is empty. The others are written with `to_dict()` and read by `parse_head` of
+`edgevit.core.model.task`.
+
+Each class says of the graphs that it describes:
+
+- `takes`: names of the inputs that such a graph may have besides the image, where it can use them:
+  `image_size` float32 (2,), the (height, width) in pixels that the image fills of the network
+  input, at its upper left, padding being beyond; `score_threshold` float32 (1,), detections that do
+  not have a greater score are not wanted; `max_masks` int64 (1,), how many candidates need masks,
+  the first ones.
+- `has_masks`: whether it answers a mask for each object.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
@@ -115,6 +125,8 @@ class AnchorHead:
     """
 
     kind: ClassVar[str] = "anchors"
+    takes: ClassVar[tuple[str, ...]] = ()
+    has_masks: ClassVar[bool] = False
 
     anchors: AnchorGrid
     coder: Coder
@@ -152,6 +164,7 @@ class BoxHead:
     """
 
     kind: ClassVar[str] = "boxes"
+    takes: ClassVar[tuple[str, ...]] = ("image_size", "score_threshold", "max_masks")
 
     selection: Selection
     mask_threshold: float | None = None
@@ -159,6 +172,11 @@ class BoxHead:
     def __post_init__(self) -> None:
         if self.mask_threshold is not None:
             _require_share("head.mask_threshold", self.mask_threshold)
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether the graph answers a mask for each of its boxes."""
+        return self.mask_threshold is not None
 
     def to_dict(self) -> dict[str, Any]:
         """Describe as JSON values."""
@@ -182,6 +200,9 @@ class MapHead:
         stride: input pixels per cell of the graph's output.
     """
 
+    takes: ClassVar[tuple[str, ...]] = ()
+    has_masks: ClassVar[bool] = False
+
     kind: str
     stride: int
 
@@ -203,6 +224,9 @@ class MapHead:
 class ClassHead:
     """Head of a classifier, which has no parameters."""
 
+    takes: ClassVar[tuple[str, ...]] = ()
+    has_masks: ClassVar[bool] = False
+
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> ClassHead:
         """Check that there is nothing."""
@@ -211,32 +235,6 @@ class ClassHead:
 
 
 Head = ClassHead | AnchorHead | BoxHead | MapHead
-
-# Task -> kind -> what parses it.
-HEADS: dict[str, dict[str, Callable[[Mapping[str, Any]], Head]]] = {
-    "detect": {"anchors": AnchorHead.from_dict, "boxes": BoxHead.from_dict},
-    "segment": {"logits": MapHead.from_dict, "classes": MapHead.from_dict},
-}
-
-
-def parse_head(task: str, data: object) -> Head:
-    """Read the head parameters of a task.
-
-    Args:
-        task: `classify`, `detect` or `segment`.
-        data: a spec's `head`.
-
-    Raises:
-        SpecError: naming the key that is unknown, missing or wrong.
-    """
-    require(isinstance(data, Mapping), f"head must be a mapping, not {type(data).__name__}")
-    assert isinstance(data, Mapping)
-    if task == "classify":
-        return ClassHead.from_dict(data)
-    kinds = HEADS[task]
-    require("kind" in data, f"head lacks the key 'kind', one of {', '.join(kinds)}")
-    require_choice("head.kind", data["kind"], tuple(kinds))
-    return kinds[data["kind"]](data)
 
 
 def _to_dict(kind: str, head: AnchorHead | BoxHead) -> dict[str, Any]:

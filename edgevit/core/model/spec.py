@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from edgevit.core.model.heads import parse_head
+from edgevit.core.model.task import parse_head
 from edgevit.core.model.test_vector import TestVector
 from edgevit.core.records import (
     is_int,
@@ -37,7 +37,6 @@ Mode = Literal["exact", "fast"]
 SCHEMA = 1
 METADATA_KEY = "edgevit.spec"
 
-TASKS = ("classify", "detect", "segment")
 INTERPOLATIONS = ("bicubic", "bilinear", "lanczos", "box")
 RESIZE_RULES = ("shorter", "stretch", "letterbox")
 PREPROCESS_MODES: tuple[Mode, Mode] = ("exact", "fast")
@@ -161,7 +160,6 @@ class ModelSpec:
     def __post_init__(self) -> None:
         for name in ("name", "family", "variant"):
             require_text(name, getattr(self, name))
-        require_choice("task", self.task, TASKS)
         require(
             isinstance(self.class_names, tuple)
             and len(self.class_names) > 0

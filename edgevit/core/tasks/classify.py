@@ -1,9 +1,10 @@
-"""The classification head: logits to the best classes."""
+"""Classifiers: logits to the best classes."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,44 +12,74 @@ from numpy.typing import NDArray
 from edgevit.core.image.geometry import Geometry
 from edgevit.core.model.heads import ClassHead
 from edgevit.core.model.spec import ModelSpec
+from edgevit.core.runtime.options import count_option
 from edgevit.core.runtime.protocols import AnyArray
 from edgevit.core.tasks.results import Classification
-from edgevit.errors import InferenceError, InputError
+from edgevit.core.tasks.signature import Output, floats
+from edgevit.errors import InferenceError
+
+RESULT = Classification
 
 
-def classification_from_outputs(
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """What a caller wants, checked.
+
+    Args:
+        top_k: how many classes, from 1 to all of the model's.
+    """
+
+    top_k: int
+
+
+def graph_outputs(spec: ModelSpec, head: ClassHead) -> tuple[Output, ...]:
+    """Describe what a classifier's graph must answer: a logit for each class."""
+    return (floats(None, 1, len(spec.class_names)),)
+
+
+def parameters(spec: ModelSpec, head: ClassHead, *, top_k: int = 5) -> Parameters:
+    """Check what a caller wants.
+
+    Args:
+        spec: names the classes.
+        head: the spec's head.
+        top_k: how many classes to keep; all of them where the model has fewer.
+
+    Raises:
+        InputError: if `top_k` is not a whole number from 1 up.
+    """
+    return Parameters(min(count_option({"top_k": top_k}, "top_k", 5), len(spec.class_names)))
+
+
+def graph_inputs(head: ClassHead, wanted: Parameters | None = None) -> dict[str, float]:
+    """Say what the graph is told besides the image: nothing."""
+    return {}
+
+
+def read(
     outputs: Mapping[str, AnyArray],
     geometry: Geometry,
     spec: ModelSpec,
     head: ClassHead,
-    *,
-    top_k: int = 5,
+    wanted: Parameters,
 ) -> Classification:
-    """Read a classifier's only output, float (1, C), for one image; see the function below."""
-    (logits,) = outputs.values()
-    return classification_from_logits(logits[0], spec, top_k=top_k)
-
-
-def classification_from_logits(
-    logits: NDArray[np.floating], spec: ModelSpec, *, top_k: int = 5
-) -> Classification:
-    """Pick the best classes.
+    """Pick the best classes of one image.
 
     Args:
-        logits: float (C,), one value for each of the spec's classes.
+        outputs: the graph's only output, float (1, C), a logit for each of the spec's classes.
+        geometry: maps the network input to the source image, which has no place here.
         spec: names the classes.
-        top_k: how many to keep; all of them where the model has fewer.
+        head: the spec's head.
+        wanted: what `parameters` made.
 
     Returns:
         The result, without timings. Equal scores keep the order of their class ids.
 
     Raises:
-        InputError: if `top_k` is not a whole number from 1 up.
         InferenceError: if a logit is not finite.
     """
-    if isinstance(top_k, bool) or not isinstance(top_k, int) or top_k < 1:
-        raise InputError(f"top_k must be a whole number from 1 up, not {top_k!r}")
-    best, total = _best_and_total(logits, min(top_k, len(logits)))
+    ((logits,),) = outputs.values()
+    best, total = _best_and_total(logits, wanted.top_k)
     ids = [index for _, index in best]
     return Classification(
         np.array(ids, np.int64),

@@ -1,4 +1,4 @@
-"""The detection heads: what a graph answers to Detections in source pixels.
+"""Detectors: what a graph answers to Detections in source pixels.
 
 What a graph must answer, for one image, by output name. `K` candidates may come in any order.
 
@@ -20,8 +20,6 @@ graph already, which is not undone by suppressing again; places that hold nothin
 - `masks` float32 (1, M, m, m), with a `mask_threshold`: of the first M candidates, probabilities
   of the candidate's own class, spread over its box.
 
-`edgevit.core.tasks.signature` says what such a graph may take besides the image.
-
 Both then go the same way, which is mmdet's: scores above the threshold, boxes clipped to the
 image, empty ones dropped, suppression, the best `max_detections`.
 """
@@ -42,11 +40,15 @@ from edgevit.core.runtime.protocols import AnyArray
 from edgevit.core.tasks.boxes import Boxes, anchors_of, decode_deltas, nms
 from edgevit.core.tasks.masks import masks_as_bool, masks_as_rle
 from edgevit.core.tasks.results import Detections, Masks
+from edgevit.core.tasks.signature import Output, floats
 from edgevit.errors import InferenceError, InputError, suggestion
 
 PASTERS: dict[str, Callable[..., Masks]] = {"bool": masks_as_bool, "rle": masks_as_rle}
 
 Outputs = Mapping[str, AnyArray]
+
+RESULT = Detections
+ALL_MASKS = 2**30  # more than any graph has; runtimes may keep numbers in 32 bits
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,9 +66,33 @@ class Candidates:
     boxes_at: Callable[[NDArray[np.int64]], Boxes]
 
 
-def detections_from_outputs(
-    outputs: Outputs,
-    geometry: Geometry,
+@dataclass(frozen=True, slots=True, eq=False)
+class Parameters:
+    """What a caller wants, checked.
+
+    Args:
+        selection: which candidates become detections.
+        is_wanted: bool (C,), which classes are; None for all. The others suppress nothing.
+        paste: makes masks of float32 (S, m, m) probabilities, boxes (S, 4) in input pixels and a
+            Geometry; None where no masks are wanted.
+    """
+
+    selection: Selection
+    is_wanted: NDArray[np.bool_] | None
+    paste: Callable[[NDArray[np.float32], Boxes, Geometry], Masks] | None
+
+
+def graph_outputs(spec: ModelSpec, head: AnchorHead | BoxHead) -> tuple[Output, ...]:
+    """Describe what a detector's graph must answer; see the module's text."""
+    if isinstance(head, AnchorHead):
+        indices = Output("indices", "i", "int64", (1, "K"))
+        return (floats("scores", 1, "K"), indices, floats("deltas", 1, "K", 4))
+    class_ids = Output("class_ids", "i", "int64", (1, "K"))
+    boxes = (floats("boxes", 1, "K", 4), floats("scores", 1, "K"), class_ids)
+    return (*boxes, floats("masks", 1, "M", "m", "n")) if head.has_masks else boxes
+
+
+def parameters(
     spec: ModelSpec,
     head: AnchorHead | BoxHead,
     *,
@@ -74,6 +100,48 @@ def detections_from_outputs(
     max_detections: int | None = None,
     class_names: Collection[str] | None = None,
     masks: str | None = None,
+) -> Parameters:
+    """Check what a caller wants.
+
+    Args:
+        spec: names the classes.
+        head: the spec's head.
+        score_threshold: 0-1, a detection's score is greater; None for the head's.
+        max_detections: how many to answer at most; None for the head's.
+        class_names: the classes that are wanted; None for all.
+        masks: `bool` or `rle` for masks in that form; None for none.
+
+    Raises:
+        InputError: if one is not acceptable.
+    """
+    return Parameters(
+        _selection(head.selection, score_threshold, max_detections),
+        _class_filter(class_names, spec),
+        _paster(masks, head, spec),
+    )
+
+
+def graph_inputs(head: AnchorHead | BoxHead, wanted: Parameters | None = None) -> dict[str, float]:
+    """Say what the graph is told besides the image, so that it computes no more than is wanted.
+
+    Args:
+        head: the spec's head.
+        wanted: what `parameters` made; None for the head's own selection, with all masks.
+    """
+    if wanted is None:
+        return {"score_threshold": head.selection.score_threshold, "max_masks": ALL_MASKS}
+    return {
+        "score_threshold": wanted.selection.score_threshold,
+        "max_masks": 0 if wanted.paste is None else ALL_MASKS,
+    }
+
+
+def read(
+    outputs: Outputs,
+    geometry: Geometry,
+    spec: ModelSpec,
+    head: AnchorHead | BoxHead,
+    wanted: Parameters,
 ) -> Detections:
     """Read a detector's outputs for one image.
 
@@ -82,23 +150,17 @@ def detections_from_outputs(
         geometry: maps the network input to the source image.
         spec: names the classes.
         head: the spec's head.
-        score_threshold: 0-1, a detection's score is greater; None for the head's.
-        max_detections: how many to answer at most; None for the head's.
-        class_names: the classes that are wanted; None for all. The others suppress nothing.
-        masks: `bool` or `rle` for masks in that form; None for none.
+        wanted: what `parameters` made.
 
     Returns:
         The result, without timings, best first; equal scores keep the graph's order.
 
     Raises:
-        InputError: if a parameter is not acceptable.
         InferenceError: if a score or a box is not finite, or an index is out of range.
     """
-    selection = _selection(head.selection, score_threshold, max_detections)
-    paste = _paster(masks, head, spec)
-    wanted = _class_filter(class_names, spec)
+    paste = wanted.paste
     candidates = READERS[type(head)](outputs, spec, head)
-    places, inner = _select(candidates, geometry, selection, wanted)
+    places, inner = _select(candidates, geometry, wanted)
     ids = candidates.class_ids[places]
     return Detections(
         geometry.boxes_to_source(_clip(inner, geometry)),
@@ -111,15 +173,13 @@ def detections_from_outputs(
 
 
 def _select(
-    candidates: Candidates,
-    geometry: Geometry,
-    selection: Selection,
-    wanted: NDArray[np.bool_] | None,
+    candidates: Candidates, geometry: Geometry, wanted: Parameters
 ) -> tuple[NDArray[np.int64], Boxes]:
     """Places of the detections, best first, and their boxes in input pixels, not clipped."""
+    selection = wanted.selection
     passing = candidates.scores > selection.score_threshold
-    if wanted is not None:
-        passing &= wanted[candidates.class_ids]
+    if wanted.is_wanted is not None:
+        passing &= wanted.is_wanted[candidates.class_ids]
     places = np.flatnonzero(passing)
     boxes = candidates.boxes_at(places)
     if not (np.isfinite(candidates.scores).all() and np.isfinite(boxes).all()):
@@ -180,7 +240,7 @@ def _masks_at(places: NDArray[np.int64], masks: NDArray[np.float32]) -> NDArray[
     if len(places) and places.max() >= len(masks):
         raise InferenceError(
             f"the model answered masks for its first {len(masks)} candidates only, but number "
-            f"{places.max() + 1} is a detection; infer with masks=True"
+            f"{places.max() + 1} is a detection; infer with a greater max_masks"
         )
     return masks[places]
 
@@ -229,7 +289,7 @@ def _paster(
         return None
     if masks not in PASTERS:
         raise InputError(f"masks must be one of {', '.join(PASTERS)} or None, not {masks!r}")
-    if isinstance(head, AnchorHead) or head.mask_threshold is None:
+    if isinstance(head, AnchorHead) or head.mask_threshold is None:  # has no masks
         raise InputError(f"{spec.name!r} finds boxes only; leave out masks={masks!r}")
     return partial(_paste, PASTERS[masks], head.mask_threshold)
 

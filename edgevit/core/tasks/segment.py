@@ -1,4 +1,4 @@
-"""The segmentation heads: what a graph answers to a class map in source pixels.
+"""Segmenters: what a graph answers to a class map in source pixels.
 
 What a graph must answer, for one image, by output name; with stride s and an input of H x W pixels
 the map has ceil(H / s) x ceil(W / s) cells, and cell (row, column) covers the input's pixels from
@@ -27,9 +27,12 @@ from edgevit.core.model.spec import ModelSpec
 from edgevit.core.runtime.protocols import AnyArray
 from edgevit.core.tasks.palette import default_palette
 from edgevit.core.tasks.results import Segmentation
+from edgevit.core.tasks.signature import Output, floats
 from edgevit.errors import InferenceError
 
 ClassMap = NDArray[np.uint8] | NDArray[np.uint16]
+
+RESULT = Segmentation
 
 # Source pixels interpolated together; their values and classes stay in the processor's cache.
 CHUNK_PIXELS = 1 << 17
@@ -60,8 +63,29 @@ class Axis:
     weights: NDArray[np.float32]
 
 
-def segmentation_from_outputs(
-    outputs: Mapping[str, AnyArray], geometry: Geometry, spec: ModelSpec, head: MapHead
+def graph_outputs(spec: ModelSpec, head: MapHead) -> tuple[Output, ...]:
+    """Describe what a segmenter's graph must answer; see the module's text."""
+    rows, columns = (-(-side // head.stride) for side in spec.input.size)
+    if head.kind == "classes":
+        return (Output("classes", "iu", "integer", (1, rows, columns)),)
+    return (floats("logits", 1, len(spec.class_names), rows, columns),)
+
+
+def parameters(spec: ModelSpec, head: MapHead) -> None:
+    """Check what a caller wants; a segmenter leaves nothing to want."""
+
+
+def graph_inputs(head: MapHead, wanted: None = None) -> dict[str, float]:
+    """Say what the graph is told besides the image: nothing."""
+    return {}
+
+
+def read(
+    outputs: Mapping[str, AnyArray],
+    geometry: Geometry,
+    spec: ModelSpec,
+    head: MapHead,
+    wanted: None,
 ) -> Segmentation:
     """Read a segmenter's output for one image.
 
@@ -70,6 +94,7 @@ def segmentation_from_outputs(
         geometry: maps the network input to the source image.
         spec: names the classes.
         head: the spec's head.
+        wanted: what `parameters` made.
 
     Returns:
         The result, without timings. Pixels that the network did not see, because the

@@ -1,32 +1,31 @@
 """Does a loaded graph, and what it answers, fit the spec that describes it?
 
-Besides the image, the graph of a `BoxHead` may take, where it can use them, by input name:
-
-- `image_size` float32 (2,): the (height, width) in pixels that the picture fills of the network
-  input, at its upper left; what is beyond is padding.
-- `score_threshold` float32 (1,): detections that do not have a greater score are not wanted.
-- `max_masks` int64 (1,): how many candidates need masks, the first ones.
+What a graph may take besides the image, its head says (`edgevit.core.model.heads`); what it must
+answer, the module of its task.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from edgevit.core.model.heads import AnchorHead, BoxHead, ClassHead, Head, MapHead
+from edgevit.core.model.heads import Head
 from edgevit.core.model.spec import ModelSpec
 from edgevit.core.runtime.protocols import AnyArray, Session, TensorInfo
-from edgevit.errors import InputError, SpecError
+from edgevit.errors import InputError, SpecError, suggestion
 
-SETTINGS = (
-    TensorInfo("image_size", np.dtype(np.float32), (2,)),
-    TensorInfo("score_threshold", np.dtype(np.float32), (1,)),
-    TensorInfo("max_masks", np.dtype(np.int64), (1,)),
-)
-ALL_MASKS = 2**30  # more than any graph has; runtimes may keep numbers in 32 bits
+GRAPH_INPUTS = {
+    info.name: info
+    for info in (
+        TensorInfo("image_size", np.dtype(np.float32), (2,)),
+        TensorInfo("score_threshold", np.dtype(np.float32), (1,)),
+        TensorInfo("max_masks", np.dtype(np.int64), (1,)),
+    )
+}
+"""Inputs besides the image that heads know of, by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,38 +70,28 @@ class Signature:
 
     Args:
         input: name of the image input.
-        settings: names of the other inputs.
+        graph_inputs: names of the other inputs.
         outputs: what it must answer, with the graph's names.
     """
 
     input: str
-    settings: tuple[str, ...]
+    graph_inputs: tuple[str, ...]
     outputs: tuple[Output, ...]
 
-    def feeds(
-        self,
-        batch: AnyArray,
-        *,
-        image_size: tuple[int, int],
-        score_threshold: float,
-        masks: bool,
-    ) -> dict[str, AnyArray]:
-        """Pick what this graph takes.
+    def feeds(self, batch: AnyArray, graph_inputs: Mapping[str, object]) -> dict[str, AnyArray]:
+        """Make what the session is run with.
 
         Args:
             batch: float32 (N, 3, height, width).
-            image_size: (height, width) in pixels that the picture fills of it.
-            score_threshold: 0-1; detections without a greater score are not wanted.
-            masks: whether masks are wanted.
+            graph_inputs: values of the graph's other inputs by name; those of inputs that this
+                graph does not have are left out.
         """
-        if not self.settings:
+        if not self.graph_inputs:
             return {self.input: batch}
-        values: dict[str, AnyArray] = {
-            "image_size": np.array(image_size, np.float32),
-            "score_threshold": np.array([score_threshold], np.float32),
-            "max_masks": np.array([ALL_MASKS if masks else 0], np.int64),
+        return {self.input: batch} | {
+            name: np.array(graph_inputs[name], GRAPH_INPUTS[name].dtype).reshape(-1)
+            for name in self.graph_inputs
         }
-        return {self.input: batch, **{name: values[name] for name in self.settings}}
 
     def outputs_of(self, outputs: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
         """Pick this graph's outputs for one image.
@@ -125,20 +114,22 @@ class Signature:
         return own
 
 
-def check_signature(session: Session, spec: ModelSpec, head: Head) -> Signature:
+def check_signature(
+    session: Session, spec: ModelSpec, head: Head, wanted: Sequence[Output]
+) -> Signature:
     """Compare a graph's inputs and outputs with its spec.
 
     Args:
         session: the loaded graph.
         spec: what describes it.
         head: the spec's head.
+        wanted: what a graph of this head must answer.
 
     Raises:
         SpecError: if the graph does not take one float32 image of the spec's size, or does not
             answer what the spec's head reads.
     """
-    wanted = OUTPUTS[type(head)](spec, head)
-    image, settings = _inputs(session, spec, head)
+    image, graph_inputs = _inputs(session, spec, head)
     lengths: dict[str, int] = {}
     by_name = {output.name: output for output in session.outputs}
     found = []
@@ -154,7 +145,7 @@ def check_signature(session: Session, spec: ModelSpec, head: Head) -> Signature:
             f"outputs {_listed(wanted)}; the graph's outputs: {given}. Correct the spec's "
             "class_names or head, or export the model again"
         )
-    return Signature(image, settings, tuple(found))
+    return Signature(image, graph_inputs, tuple(found))
 
 
 def _listed(outputs: Sequence[Output]) -> str:
@@ -164,8 +155,8 @@ def _listed(outputs: Sequence[Output]) -> str:
 def _inputs(session: Session, spec: ModelSpec, head: Head) -> tuple[str, tuple[str, ...]]:
     """Names of the image input and of the others."""
     wanted = np.broadcast_to(np.float32(0), (1, 3, *spec.input.size))
-    known = SETTINGS if isinstance(head, BoxHead) else ()
-    settings = tuple(info.name for info in session.inputs if info in known)
+    known = [GRAPH_INPUTS[name] for name in head.takes]
+    others = tuple(info.name for info in session.inputs if info in known)
     images = [info for info in session.inputs if info not in known]
     if len(images) != 1 or not images[0].accepts(wanted):
         given = ", ".join(map(str, session.inputs)) or "none"
@@ -173,44 +164,23 @@ def _inputs(session: Session, spec: ModelSpec, head: Head) -> tuple[str, tuple[s
             f"the spec of {spec.name!r} describes one input float32 {wanted.shape}; the graph's "
             f"inputs: {given}. Correct the spec's input size, or export the model again"
         )
-    return images[0].name, settings
+    return images[0].name, others
 
 
-def _logits(spec: ModelSpec, head: ClassHead) -> tuple[Output, ...]:
-    return (_floats(None, 1, len(spec.class_names)),)
+def check_graph_inputs(given: Mapping[str, object]) -> None:
+    """Refuse names of inputs that no graph has.
+
+    Raises:
+        InputError: naming the first one and those that there are.
+    """
+    for name in given:
+        if name not in GRAPH_INPUTS:
+            raise InputError(
+                f"no graph has an input {name!r} besides the image"
+                f"{suggestion(name, GRAPH_INPUTS)}; some have {', '.join(GRAPH_INPUTS)}"
+            )
 
 
-def _candidates(spec: ModelSpec, head: AnchorHead) -> tuple[Output, ...]:
-    return (
-        _floats("scores", 1, "K"),
-        Output("indices", "i", "int64", (1, "K")),
-        _floats("deltas", 1, "K", 4),
-    )
-
-
-def _boxes(spec: ModelSpec, head: BoxHead) -> tuple[Output, ...]:
-    boxes = (
-        _floats("boxes", 1, "K", 4),
-        _floats("scores", 1, "K"),
-        Output("class_ids", "i", "int64", (1, "K")),
-    )
-    return boxes if head.mask_threshold is None else (*boxes, _floats("masks", 1, "M", "m", "n"))
-
-
-def _map(spec: ModelSpec, head: MapHead) -> tuple[Output, ...]:
-    rows, columns = (-(-side // head.stride) for side in spec.input.size)
-    if head.kind == "classes":
-        return (Output("classes", "iu", "integer", (1, rows, columns)),)
-    return (_floats("logits", 1, len(spec.class_names), rows, columns),)
-
-
-def _floats(name: str | None, *shape: int | str) -> Output:
+def floats(name: str | None, *shape: int | str) -> Output:
+    """Describe a float32 output of this name and shape."""
     return Output(name, "f", "float32", shape)
-
-
-OUTPUTS: dict[type, Callable[..., tuple[Output, ...]]] = {
-    ClassHead: _logits,
-    AnchorHead: _candidates,
-    BoxHead: _boxes,
-    MapHead: _map,
-}

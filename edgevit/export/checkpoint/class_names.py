@@ -8,12 +8,8 @@ from pathlib import Path
 
 from edgevit.errors import ExportError
 
-# Names of the official data sets' classes, by task and number.
-DATA_SETS = {
-    ("classify", 1000): "imagenet_classes.txt",
-    ("detect", 80): "coco_classes.txt",
-    ("segment", 150): "ade20k_classes.txt",
-}
+# Names of the official data sets' classes, by their number.
+DATA_SETS = {1000: "imagenet_classes.txt", 80: "coco_classes.txt", 150: "ade20k_classes.txt"}
 
 
 def read_class_names(path: str | os.PathLike[str]) -> tuple[str, ...]:
@@ -38,18 +34,18 @@ def read_class_names(path: str | os.PathLike[str]) -> tuple[str, ...]:
     return names
 
 
-def default_class_names(num_classes: int, task: str = "classify") -> tuple[str, ...]:
+def default_class_names(num_classes: int, official: int = 1000) -> tuple[str, ...]:
     """Name classes that the user gave no names.
 
     Args:
         num_classes: number of classes.
-        task: what the model does with them.
+        official: number of classes of the data set that the model was published with.
 
     Returns:
-        The names of the task's official data set, where it has as many classes; else `class 0`,
+        The names of that data set's classes, where the model has as many; else `class 0`,
         `class 1` and so on.
     """
-    file = DATA_SETS.get((task, num_classes))
-    if file is None:
+    file = DATA_SETS.get(num_classes)
+    if file is None or num_classes != official:
         return tuple(f"class {index}" for index in range(num_classes))
     return tuple((files("edgevit") / "assets" / file).read_text(encoding="utf-8").splitlines())

@@ -84,6 +84,7 @@ class Kind:
             graph ends.
         forms: forms of the output to choose from; none where there is one only.
         size_step: what sides of the input are multiples of; models that say it themselves: 1.
+        has_score_threshold: whether its head parameters have one, as detectors' do.
     """
 
     num_classes: Callable[[StateDict], int | None]
@@ -91,3 +92,4 @@ class Kind:
     ending: Callable[[Any, Size, str | None], Ending]  # Any: each kind's own class of module
     forms: tuple[str, ...] = ()
     size_step: int = 1
+    has_score_threshold: bool = False

@@ -119,4 +119,4 @@ def _widths(weights: StateDict) -> dict[str, int]:
     return {"channels": channels, "box_channels": first.shape[0], "stacked": stacked}
 
 
-MASK_RCNN = Kind(_num_classes, _widths, mask_rcnn_ending, size_step=32)
+MASK_RCNN = Kind(_num_classes, _widths, mask_rcnn_ending, size_step=32, has_score_threshold=True)

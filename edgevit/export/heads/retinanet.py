@@ -133,4 +133,4 @@ def _widths(weights: StateDict) -> dict[str, int]:
     return {} if lateral is None else {"channels": lateral.shape[0], "stacked": stacked}
 
 
-RETINANET = Kind(_num_classes, _widths, retinanet_ending, size_step=32)
+RETINANET = Kind(_num_classes, _widths, retinanet_ending, size_step=32, has_score_threshold=True)

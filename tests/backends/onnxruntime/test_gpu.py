@@ -51,7 +51,7 @@ def test_map_keeps_the_gpu_busy(device, capsys):
     """Prints pictures a second of the session's own loop and of `map`; asserts no time."""
     picture = np.random.default_rng(0).integers(0, 256, (224, 224, 3), dtype=np.uint8)
     with edgevit.Predictor(backend="onnxruntime", device=device) as predictor:
-        session, feeds = predictor.session, predictor.feeds(*predictor.preprocess(picture))
+        session, feeds = predictor.session, predictor.feeds(predictor.preprocess(picture)[0])
         looped = [rate(lambda: loop(session, feeds)) for _ in range(3)]
         answers = []
         mapped = [rate(lambda: answers.extend(predictor.map([picture] * RUNS))) for _ in range(3)]

@@ -12,8 +12,8 @@ from edgevit.core.model.heads import (
     Coder,
     MapHead,
     Selection,
-    parse_head,
 )
+from edgevit.core.model.task import parse_head
 from edgevit.errors import SpecError
 
 ANCHORS = AnchorHead(

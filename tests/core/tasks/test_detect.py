@@ -5,8 +5,8 @@ import pytest
 
 from edgevit import Geometry, InputSpec, ModelSpec
 from edgevit.core.model.heads import AnchorGrid, AnchorHead, BoxHead, Coder, Selection
+from edgevit.core.tasks import detect
 from edgevit.core.tasks.boxes import anchors_of
-from edgevit.core.tasks.detect import detections_from_outputs
 from edgevit.errors import InferenceError, InputError
 
 # A 200 x 100 image letterboxed into the upper half of 64 x 64: half an input pixel is lost nowhere.
@@ -22,7 +22,9 @@ def spec_with(head):
 
 
 def read(outputs, head=BOXES, geometry=GEOMETRY, **parameters):
-    return detections_from_outputs(outputs, geometry, spec_with(head), head, **parameters)
+    spec = spec_with(head)
+    wanted = detect.parameters(spec, head, **parameters)
+    return detect.read(outputs, geometry, spec, head, wanted)
 
 
 def box_outputs(*rows):

@@ -4,7 +4,7 @@ import pytest
 from edgevit import Geometry, InputSpec, ModelSpec
 from edgevit.core.image.preprocessor import geometry_of, window_of
 from edgevit.core.model.heads import MapHead
-from edgevit.core.tasks.segment import segmentation_from_outputs
+from edgevit.core.tasks import segment
 from edgevit.errors import InferenceError
 
 NAMES = ("road", "sky", "tree")
@@ -16,7 +16,7 @@ def read(outputs, geometry=SAME, stride=4, names=NAMES):
     head = MapHead(kind, stride)
     size = InputSpec(geometry.input_size)
     spec = ModelSpec("tiny", "tiny", "tiny", "segment", size, names, head.to_dict())
-    return segmentation_from_outputs(outputs, geometry, spec, head)
+    return segment.read(outputs, geometry, spec, head, None)
 
 
 def geometry_for(source, size, resize, crop_pct=1.0):

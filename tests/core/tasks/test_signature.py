@@ -10,8 +10,10 @@ from edgevit.core.model.heads import (
     Coder,
     MapHead,
     Selection,
-    parse_head,
 )
+from edgevit.core.model.task import parse_head
+from edgevit.core.tasks.detect import ALL_MASKS
+from edgevit.core.tasks.reader import task_reader
 from edgevit.core.tasks.signature import check_signature
 from edgevit.errors import InputError, SpecError
 from edgevit.testing import FakeSession
@@ -27,6 +29,7 @@ INDICES = ("indices", "i8", (1, 5))
 DELTAS = ("deltas", "f4", (1, 5, 4))
 
 ANCHOR_HEAD = AnchorHead(AnchorGrid((8,), (1.0,), (2.0,)), Coder(), 5, Selection()).to_dict()
+GIVEN = {"image_size": (9, 16), "score_threshold": 0.5, "max_masks": ALL_MASKS}
 BOX_HEAD = BoxHead(Selection()).to_dict()
 MASK_HEAD = BoxHead(Selection(), 0.5).to_dict()
 
@@ -38,7 +41,8 @@ def infos(*rows):
 def check(task, head, *outputs, image=IMAGE, settings=()):
     session = FakeSession(infos(image, *settings), infos(*outputs), dict)
     spec = ModelSpec("tiny", "tiny", "tiny", task, InputSpec((16, 16)), ("cat", "dog"), head)
-    return check_signature(session, spec, parse_head(task, head))
+    parsed = parse_head(task, head)
+    return check_signature(session, spec, parsed, task_reader(task).graph_outputs(spec, parsed))
 
 
 @pytest.mark.parametrize(
@@ -100,11 +104,11 @@ def test_a_graph_is_fed_the_settings_that_it_takes():
     settings = [("max_masks", "i8", (1,)), ("image_size", "f4", (2,))]
     signature = check("detect", BOX_HEAD, BOXES, SCORES, IDS, settings=settings)
     batch = np.zeros((1, 3, 16, 16), np.float32)
-    for masks in (True, False):
-        feeds = signature.feeds(batch, image_size=(9, 16), score_threshold=0.5, masks=masks)
+    for count in (0, ALL_MASKS):
+        feeds = signature.feeds(batch, {**GIVEN, "max_masks": count})
         assert list(feeds) == ["image", "max_masks", "image_size"]
         assert feeds["image_size"].tolist() == [9, 16]
-        assert (feeds["max_masks"] > 5) == masks
+        assert feeds["max_masks"].tolist() == [count]
         session = FakeSession(infos(IMAGE, *settings), infos(BOXES), dict)
         assert check_feeds(session.inputs, feeds).keys() == feeds.keys()
 
@@ -112,7 +116,7 @@ def test_a_graph_is_fed_the_settings_that_it_takes():
 def test_other_graphs_are_fed_the_batch_alone():
     signature = check("classify", {}, ("a", "f4", (1, 2)))
     batch = np.zeros((1, 3, 16, 16), np.float32)
-    feeds = signature.feeds(batch, image_size=(9, 16), score_threshold=0.5, masks=True)
+    feeds = signature.feeds(batch, GIVEN)
     assert feeds == {"image": batch}
 
 

@@ -123,7 +123,7 @@ def test_in_half_precision_everything_about_boxes_stays_in_float32(small, tmp_pa
 @pytest.mark.parametrize("size", [SIZE, PICTURE], ids=["whole", "padded"])
 def test_a_file_answers_the_modules_detections_and_masks(small, predictor, size):
     geometry = Geometry(size, (0, 0, *size[::-1]), SIZE, (0, 0, *size[::-1]))
-    outputs = predictor.infer(BATCH, geometry)
+    outputs = predictor.infer(BATCH, image_size=geometry.filled_size)
     expected, masks = small.expected(size)
     assert 2 < len(masks) <= 10
     count = np.count_nonzero(outputs["scores"])
@@ -136,7 +136,7 @@ def test_a_file_answers_the_modules_detections_and_masks(small, predictor, size)
 def test_fewer_are_found_above_a_higher_threshold(small, predictor):
     expected, _ = small.expected(PICTURE)
     threshold = float(np.sort(expected[1])[len(expected[1]) // 2])
-    outputs = predictor.infer(BATCH, GEOMETRY, score_threshold=threshold)
+    outputs = predictor.infer(BATCH, image_size=GEOMETRY.filled_size, score_threshold=threshold)
     found = predictor.postprocess(outputs, GEOMETRY, score_threshold=threshold, masks="bool")
     assert_same(as_arrays(found), [part[expected[1] > threshold] for part in expected])
     assert found.masks.shape == (len(found), *PICTURE)
@@ -152,12 +152,12 @@ def test_nothing_found_is_no_boxes_and_no_masks(predictor):
 @pytest.mark.parametrize("size", [(1, 1), (1, 96)], ids=str)
 def test_the_smallest_pictures_are_answered(predictor, size):
     geometry = Geometry(size, (0, 0, *size[::-1]), SIZE, (0, 0, *size[::-1]))
-    outputs = predictor.infer(BATCH, geometry, score_threshold=0.0)
+    outputs = predictor.infer(BATCH, image_size=geometry.filled_size, score_threshold=0.0)
     assert all(np.isfinite(values).all() for values in outputs.values())
 
 
 def test_masks_are_left_out_where_nobody_wants_them(predictor):
-    outputs = predictor.infer(BATCH, masks=False)
+    outputs = predictor.infer(BATCH, max_masks=0)
     assert outputs["masks"].shape == (1, 0, 28, 28)
     assert np.array_equal(outputs["boxes"], predictor.infer(BATCH)["boxes"])
 
@@ -165,7 +165,7 @@ def test_masks_are_left_out_where_nobody_wants_them(predictor):
 def test_the_predictor_tells_the_graph_what_is_wanted(small, predictor):
     picture = np.random.default_rng(1).integers(0, 256, (*PICTURE, 3), np.uint8)
     batch, geometry = predictor.preprocess(picture)
-    outputs = predictor.infer(batch, geometry, score_threshold=0.0)
+    outputs = predictor.infer(batch, image_size=geometry.filled_size, score_threshold=0.0)
     expected = predictor.postprocess(outputs, geometry, score_threshold=0.0, masks="rle")
     found = predictor.detect(picture, score_threshold=0.0, masks="rle")
     assert len(found) == len(expected) > 0
@@ -271,10 +271,10 @@ def test_files_give_the_official_detections_and_masks(official, backend):
     packed = ARRAYS[f"{name}/pasted_mask_top3_packed"]
     pasted = np.unpackbits(packed, axis=1, count=height * width).reshape(-1, height, width) > 0
     with edgevit.Predictor(report.path, backend=backend, options=OPTIONS[backend]) as predictor:
-        outputs = predictor.infer(batch, geometry)
+        outputs = predictor.infer(batch, image_size=geometry.filled_size)
         found = predictor.postprocess(outputs, geometry, masks="bool")
         threshold = float(np.median(expected[1]))
-        few = predictor.infer(batch, geometry, score_threshold=threshold)
+        few = predictor.infer(batch, image_size=geometry.filled_size, score_threshold=threshold)
         fewer = predictor.postprocess(few, geometry, score_threshold=threshold)
     assert_same(as_arrays(found), expected)
     assert_same(as_arrays(fewer), [part[expected[1] > threshold] for part in expected])
