@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 from rich.table import Table
 
-from edgevit.core.errors import QuantizationError
+from edgevit.core.errors import QuantizationError, install_line
 from edgevit.core.pictures import pictures_of
 from edgevit.evaluate import DataSet
 
@@ -139,7 +139,7 @@ def _require_packages() -> None:
     if missing:
         raise QuantizationError(
             f"quantising needs {', '.join(missing)}; on a workstation: "
-            "pip install 'edgevit[quantize]'. The device itself needs none of it"
+            f"{install_line('quantize')}. The device itself needs none of it"
         )
 
 

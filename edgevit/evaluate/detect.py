@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgevit.adapters import to_coco
-from edgevit.core.errors import EdgeVitError, InputError
+from edgevit.core.errors import EdgeVitError, InputError, install_line
 from edgevit.core.heads import BoxHead, parse_head
 from edgevit.core.image_header import read_header
 from edgevit.core.results import Detections
@@ -161,7 +161,7 @@ def _require_pycocotools() -> None:
     except ImportError as exc:
         raise EdgeVitError(
             f"AP is measured with pycocotools, which cannot be imported ({exc}); "
-            "install it with: pip install 'edgevit[eval]'"
+            f"install it with {install_line('eval')}"
         ) from exc
 
 
