@@ -16,26 +16,26 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edgevit.core.geometry import Geometry as Geometry
-    from edgevit.core.results import Classification as Classification
-    from edgevit.core.results import Detections as Detections
-    from edgevit.core.results import Segmentation as Segmentation
-    from edgevit.core.spec import InputSpec as InputSpec
-    from edgevit.core.spec import ModelSpec as ModelSpec
-    from edgevit.draw import draw as draw
+    from edgevit.core.image.geometry import Geometry as Geometry
+    from edgevit.core.model.spec import InputSpec as InputSpec
+    from edgevit.core.model.spec import ModelSpec as ModelSpec
+    from edgevit.core.tasks.results import Classification as Classification
+    from edgevit.core.tasks.results import Detections as Detections
+    from edgevit.core.tasks.results import Segmentation as Segmentation
+    from edgevit.drawing import draw as draw
     from edgevit.predictor import Predictor as Predictor
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Classification": "edgevit.core.results",
-    "Detections": "edgevit.core.results",
-    "Geometry": "edgevit.core.geometry",
-    "InputSpec": "edgevit.core.spec",
-    "ModelSpec": "edgevit.core.spec",
+    "Classification": "edgevit.core.tasks.results",
+    "Detections": "edgevit.core.tasks.results",
+    "Geometry": "edgevit.core.image.geometry",
+    "InputSpec": "edgevit.core.model.spec",
+    "ModelSpec": "edgevit.core.model.spec",
     "Predictor": "edgevit.predictor",
-    "Segmentation": "edgevit.core.results",
-    "draw": "edgevit.draw",
+    "Segmentation": "edgevit.core.tasks.results",
+    "draw": "edgevit.drawing",
 }
 
 __all__ = [

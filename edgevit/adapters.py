@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from edgevit.core.errors import InputError
-from edgevit.core.results import Detections
-from edgevit.core.rle import RLE
+from edgevit.core.tasks.results import Detections
+from edgevit.core.tasks.rle import RLE
+from edgevit.errors import InputError
 
 
 def to_supervision(detections: Detections) -> Any:  # supervision is not a dependency

@@ -9,7 +9,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from edgevit.core.backend import (
+from edgevit.core.cache.files import cache_dir, write_atomically
+from edgevit.core.machine.cpu import usable_cores
+from edgevit.core.runtime.options import check_options, count_option, threads_option
+from edgevit.core.runtime.protocols import (
     AnyArray,
     AsyncSession,
     Backend,
@@ -17,27 +20,22 @@ from edgevit.core.backend import (
     Session,
     TensorInfo,
     check_feeds,
-    check_options,
-    count_option,
-    threads_option,
     unknown_device,
 )
-from edgevit.core.cache import cache_dir, write_atomically
-from edgevit.core.cpu import usable_cores
 
 if TYPE_CHECKING:
-    from edgevit.core.compiled import Build as Build
-    from edgevit.core.compiled import CompiledCache as CompiledCache
-    from edgevit.core.compiled import CompiledModel as CompiledModel
-    from edgevit.core.digests import file_digests as file_digests
-    from edgevit.core.onnx_file import read_io_types as read_io_types
+    from edgevit.core.cache.compiled import Build as Build
+    from edgevit.core.cache.compiled import CompiledCache as CompiledCache
+    from edgevit.core.cache.compiled import CompiledModel as CompiledModel
+    from edgevit.core.cache.digests import file_digests as file_digests
+    from edgevit.core.model.metadata import read_io_types as read_io_types
 
 _HOMES = {
-    "Build": "edgevit.core.compiled",
-    "CompiledCache": "edgevit.core.compiled",
-    "CompiledModel": "edgevit.core.compiled",
-    "file_digests": "edgevit.core.digests",
-    "read_io_types": "edgevit.core.onnx_file",
+    "Build": "edgevit.core.cache.compiled",
+    "CompiledCache": "edgevit.core.cache.compiled",
+    "CompiledModel": "edgevit.core.cache.compiled",
+    "file_digests": "edgevit.core.cache.digests",
+    "read_io_types": "edgevit.core.model.metadata",
 }
 
 __all__ = [

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from edgevit import __version__
-from edgevit.core.backend import AnyArray
-from edgevit.core.cpu import allowed_cpus, cpu_features, cpu_name, usable_cores
-from edgevit.core.errors import BackendError, EdgeVitError, SpecError
-from edgevit.core.registry import backend_names, get_backend
-from edgevit.core.spec import Samples, TestVector
+from edgevit.core.machine.cpu import allowed_cpus, cpu_features, cpu_name, usable_cores
+from edgevit.core.model.test_vector import Samples, TestVector
+from edgevit.core.runtime.protocols import AnyArray
+from edgevit.core.runtime.registry import backend_names, get_backend
+from edgevit.errors import BackendError, EdgeVitError, SpecError
 from edgevit.predictor import Predictor
 
 PACKAGES = (

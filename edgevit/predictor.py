@@ -14,23 +14,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgevit.core.backend import AnyArray, Session, check_feeds, resolve_device
-from edgevit.core.errors import ModelError, SpecError
-from edgevit.core.geometry import Geometry
-from edgevit.core.heads import BoxHead, parse_head
-from edgevit.core.onnx_file import read_metadata
-from edgevit.core.preprocess import Preprocessor
-from edgevit.core.registry import choose_backend
-from edgevit.core.results import Classification, Detections, Result, Segmentation
-from edgevit.core.settings import Settings
-from edgevit.core.shared_session import SharedSession
-from edgevit.core.signature import check_signature
-from edgevit.core.spec import METADATA_KEY, ModelSpec
-from edgevit.core.strict import is_number
+from edgevit.core.image.geometry import Geometry
+from edgevit.core.image.preprocessor import Preprocessor
+from edgevit.core.model.heads import BoxHead, parse_head
+from edgevit.core.model.metadata import read_metadata
+from edgevit.core.model.spec import METADATA_KEY, ModelSpec
+from edgevit.core.records import is_number
+from edgevit.core.runtime.protocols import AnyArray, Session, check_feeds, resolve_device
+from edgevit.core.runtime.registry import choose_backend
+from edgevit.core.runtime.settings import Settings, profiles_dir
+from edgevit.core.runtime.shared_session import SharedSession
+from edgevit.core.tasks.results import Classification, Detections, Result, Segmentation
+from edgevit.core.tasks.signature import check_signature
+from edgevit.errors import ModelError, SpecError
 from edgevit.zoo import find_model
 
 if TYPE_CHECKING:
-    from edgevit.core.image import ImageSource
+    from edgevit.core.image.load import ImageSource
 
 # Task -> module of edgevit.core, imported when needed, and its function that reads the outputs.
 READERS = {
@@ -91,12 +91,15 @@ class Predictor:
             InputError: if an argument is not acceptable.
         """
         settings = Settings(find_model(model), backend, device, threads, preprocess, options)
-        settings = settings.after_profile(has_own_spec=spec is not None)
+        if settings.backend == "auto" and profiles_dir().is_dir():
+            from edgevit.core.runtime.profile import obey_profile  # most machines have no profile
+
+            settings = obey_profile(settings, has_own_spec=spec is not None)
         self.path = settings.path
         self.spec = _spec_of(self.path, spec)
         self._head = parse_head(self.spec.task, self.spec.head)
         module, reader = READERS[self.spec.task]
-        self._read = getattr(import_module(f"edgevit.core.{module}"), reader)
+        self._read = getattr(import_module(f"edgevit.core.tasks.{module}"), reader)
         self._preprocessor = Preprocessor(self.spec.input, mode=settings.preprocess, color=color)
         self.backend, runtime = choose_backend(settings.backend, settings.device)
         self.device = resolve_device(runtime, self.backend, settings.device)
@@ -201,7 +204,9 @@ class Predictor:
         Returns:
             An iterator of what `__call__` answers; closing it drops the work ahead.
         """
-        from edgevit.core.ordered_map import OrderedMap  # threads cost every start, used by few
+        from edgevit.core.runtime.ordered_map import (
+            OrderedMap,  # threads cost every start, used by few
+        )
 
         if workers is None:
             workers = self._shared.max_in_flight + 1

@@ -12,10 +12,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from edgevit.core.cache import cache_dir
-from edgevit.core.errors import ModelNotFoundError, SpecError, ZooError, suggestion
-from edgevit.core.spec import InputSpec
-from edgevit.core.strict import parse_record, strict_record
+from edgevit.core.cache.files import cache_dir
+from edgevit.core.model.spec import InputSpec
+from edgevit.core.records import parse_record, strict_record
+from edgevit.errors import ModelNotFoundError, SpecError, ZooError, suggestion
 
 PACKAGE = Path(__file__).parent
 ASSETS = PACKAGE / "assets"
@@ -132,7 +132,9 @@ def load_zoo() -> dict[str, ZooEntry]:
     Raises:
         ZooError: if the file is damaged.
     """
-    from edgevit.core.yaml_file import read_yaml  # PyYAML costs every start 15 ms, used rarely
+    from edgevit.core.model.yaml_file import (
+        read_yaml,  # PyYAML costs every start 15 ms, used rarely
+    )
 
     try:
         return zoo_from_data(read_yaml(_zoo_path()))

@@ -14,7 +14,7 @@ import torch
 import edgevit
 from edgevit import models
 from edgevit.export import export_model
-from edgevit.export.checkpoint import read_checkpoint
+from edgevit.export.checkpoint.weights import read_checkpoint
 
 PICTURE = Path(__file__).parent / "pictures" / "airliner.jpg"
 

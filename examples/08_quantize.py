@@ -9,9 +9,9 @@ import tempfile
 from pathlib import Path
 
 import edgevit
-from edgevit.core.pictures import pictures_of
+from edgevit.convert import quantize
+from edgevit.core.image.files import pictures_of
 from edgevit.doctor import self_test
-from edgevit.export.quantize import quantize
 
 pictures = Path(__file__).parent / "pictures"
 model = sys.argv[1] if len(sys.argv) > 1 else edgevit.Predictor().path

@@ -23,15 +23,10 @@ if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
 collect_ignore_glob = [
     "conftest.py",
     "backends/conftest.py",
-    "backends/fake_cuda.py",
     "backends/fakes/*",
-    "backends/tensorrt_machine.py",
     "data/*",
-    "export/official_layouts.py",
-    "export/small_model.py",
-    "models/detections.py",
-    "models/golden.py",
     "package_with_entrypoint/*",
+    "support/*",
 ]
 
 

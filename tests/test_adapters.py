@@ -5,7 +5,7 @@ import pytest
 
 from edgevit import Detections
 from edgevit.adapters import to_coco, to_supervision, write_coco
-from edgevit.core.rle import RLE
+from edgevit.core.tasks.rle import RLE
 from edgevit.errors import InputError
 
 MASKS = np.zeros((2, 40, 60), bool)

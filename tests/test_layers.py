@@ -1,8 +1,10 @@
 """Which part of edgevit may import which, and what importing it loads."""
 
 import ast
+import re
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -11,29 +13,33 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "edgevit"
 VENDORS = {"torch", "onnx", "onnxruntime", "openvino", "tensorrt"}
 
-# Folder or module -> what of edgevit it may import; None: anything.
-LAYERS = {
-    "core": {"core"},
-    "errors": {"core"},
-    "backend": {"core"},
-    "zoo": {"core"},
-    "draw": {"core"},
-    "adapters": {"core"},
-    "testing": {"core", "backend", "errors", "testing"},
-    "predictor": {"core", "zoo"},
-    "benchmark": {"core", "predictor", "benchmark"},
-    "doctor": {"core", "predictor", ""},
-    "parity": {"core", "predictor", "parity"},
-    "evaluate": {"core", "predictor", "adapters", "evaluate"},
-    # It composes the others by its purpose; quantize and export by name, where they are installed.
-    "tune": {"core", "predictor", "zoo", "evaluate", "tune", ""},
-    "models": {"core", "models"},
-    # quantising calibrates and measures with the model as it will be used
-    "export": {"core", "models", "export", "predictor", "evaluate", ""},
-    "cli": None,
+# Whatever stands on a floor may import from the floors after it, and from itself.
+HOUSE = (
+    "cli -> tune export -> convert parity benchmark doctor -> evaluate -> predictor "
+    "-> zoo drawing adapters -> core -> errors"
+)
+CORE = "tasks -> image runtime -> model machine -> records cache"
+# What stands beside the floors, or may import from beside them.
+BESIDE = {
+    "backend": {"core", "_lazy"},
+    "testing": {"backend", "core", "errors"},
+    "models": {"core", "errors"},
+    "cli": {"models"},
+    "export": {"models", "_lazy"},
+    "convert": {"_lazy"},
     "__main__": {"cli"},
-    "__init__": {"core", "predictor", "draw"},
 }
+
+
+def floors_below(rule):
+    """Name -> names that it may import."""
+    floors = [floor.split() for floor in rule.split("->")]
+    return {
+        name: {name, *(below for later in floors[at + 1 :] for below in later)}
+        for at, floor in enumerate(floors)
+        for name in floor
+    }
+
 
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 PLUGINS = sorted((ROOT / "backends").rglob("*.py"))
@@ -44,19 +50,25 @@ def layer_of(path):
 
 
 def imported_modules(path):
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    """What a file imports, modules that it names in a string to import them later included."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path} has a relative import"
-            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Constant) and re.fullmatch(r"edgevit\.[\w.]+", str(node.value)):
+            yield node.value
 
 
-def edgevit_layers(path):
+def inner_names(path, package, folder):
+    """Of the modules of a package, which a file imports: files or folders of `folder`."""
     for module in imported_modules(path):
-        top, _, rest = module.partition(".")
-        if top == "edgevit":
-            yield rest.split(".")[0]
+        if module.startswith(f"{package}."):
+            name = module.removeprefix(f"{package}.").split(".")[0]
+            if (folder / name).is_dir() or (folder / f"{name}.py").is_file():
+                yield name
 
 
 def relative_name(path):
@@ -65,19 +77,61 @@ def relative_name(path):
 
 @pytest.mark.parametrize("path", SOURCES, ids=relative_name)
 def test_imports_run_one_way(path):
-    allowed = LAYERS[layer_of(path)]
-    assert allowed is None or set(edgevit_layers(path)) <= allowed
+    layer = layer_of(path)
+    allowed = floors_below(HOUSE).get(layer, {layer}) | BESIDE.get(layer, set())
+    assert layer == "__init__" or set(inner_names(path, "edgevit", PACKAGE)) <= allowed
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "core").glob("*/*.py")), ids=relative_name)
+def test_imports_between_the_rooms_of_core_run_one_way(path):
+    allowed = floors_below(CORE)[path.parent.name]
+    assert set(inner_names(path, "edgevit.core", PACKAGE / "core")) <= allowed
+
+
+def test_core_has_seven_rooms_and_few_arrows_between_them():
+    arrows = {
+        (path.parent.name, room)
+        for path in (PACKAGE / "core").glob("*/*.py")
+        for room in inner_names(path, "edgevit.core", PACKAGE / "core")
+        if room != path.parent.name
+    }
+    assert {"records"} == {path.stem for path in (PACKAGE / "core").glob("*.py")} - {"__init__"}
+    assert len(list((PACKAGE / "core").glob("*/__init__.py"))) == 6
+    assert len(arrows) <= 10
+
+
+def module_arrows():
+    """File -> files that it imports, of edgevit and the plugins."""
+    names = {
+        ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__"): path
+        for root, paths in ((ROOT, SOURCES), (ROOT / "backends", PLUGINS))
+        for path in paths
+    }
+    for name, path in names.items():
+        if name != "edgevit":  # the front door: loaded by whoever asks, when it asks
+            found = {module for module in imported_modules(path) if module in names}
+            found |= {
+                module.rpartition(".")[0]
+                for module in imported_modules(path)
+                if module not in names and not module.endswith(".")
+            } & set(names)
+            yield name, found - {name, "edgevit"}
+
+
+def test_no_file_imports_itself_through_others():
+    graph = dict(module_arrows())
+    TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=relative_name)
 def test_only_models_and_export_import_torch_or_a_vendor(path):
     imported = {module.split(".")[0] for module in imported_modules(path)}
-    assert layer_of(path) in ("models", "export") or not imported & VENDORS
+    assert layer_of(path) in ("models", "export", "convert") or not imported & VENDORS
 
 
 @pytest.mark.parametrize("path", PLUGINS, ids=relative_name)
 def test_plugins_import_public_names_only(path):
-    assert set(edgevit_layers(path)) <= {"backend", "errors"}
+    assert set(inner_names(path, "edgevit", PACKAGE)) <= {"backend", "errors"}
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=relative_name)
@@ -115,10 +169,10 @@ def test_predicting_loads_neither_torch_nor_onnx_nor_the_command_line(tiny):
     }
 
 
-@pytest.mark.parametrize("converter", ["half", "quantize"])
+@pytest.mark.parametrize("converter", ["convert_to_half", "quantize"])
 def test_converting_a_file_loads_onnx_but_not_torch(converter):
     pytest.importorskip("onnx", reason="onnx is not installed")
-    loaded = modules_after(f"import edgevit.export.{converter}")
+    loaded = modules_after(f"from edgevit.convert import {converter}")
     assert "onnx" in loaded
     assert not loaded & {"torch", "onnxscript", "openvino", "click", "rich"}
 

@@ -128,7 +128,7 @@ def test_threads_share_a_predictor(predictor):
 @pytest.fixture
 def fake_colours(tiny, monkeypatch):
     """The tiny model's Predictor on a FakeBackend with the given fields, and its session."""
-    from edgevit.core import registry
+    from edgevit.core.runtime import registry
 
     def load(**fields):
         with edgevit.Predictor(tiny, backend="onnxruntime") as true:
@@ -332,7 +332,7 @@ def test_unusable_arguments_are_refused(tiny, argument, message):
 
 
 def test_auto_says_what_it_chose_and_why(tiny, caplog):
-    with caplog.at_level("INFO", logger="edgevit.core.registry"):
+    with caplog.at_level("INFO", logger="edgevit.core.runtime.registry"):
         predictor = edgevit.Predictor(tiny)
     assert [f"backend auto: {predictor.backend}" in message for message in caplog.messages] == [
         True

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import edgevit
-from edgevit.core.rle import RLE
+from edgevit.core.tasks.rle import RLE
 from edgevit.doctor import self_test
 from edgevit.errors import InputError, ModelError
 

@@ -3,9 +3,9 @@ import hashlib
 
 import pytest
 
-from edgevit.core.onnx_file import read_metadata, read_multiply_adds
-from edgevit.core.spec import ModelSpec
-from edgevit.core.yaml_file import read_yaml
+from edgevit.core.model.metadata import read_metadata, read_multiply_adds
+from edgevit.core.model.spec import ModelSpec
+from edgevit.core.model.yaml_file import read_yaml
 from edgevit.errors import ModelNotFoundError, ZooError
 from edgevit.zoo import BUNDLED, find_model, load_zoo, models_dir, zoo_entry, zoo_from_data
 

@@ -13,7 +13,6 @@ import weakref
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Protocol
 
 import numpy as np
@@ -150,23 +149,6 @@ class Driver(Protocol):
         """Retain a GPU's primary context, once for each GPU."""
 
 
-def find_driver() -> Driver:
-    """Choose the installed library; nothing of CUDA is touched.
-
-    Raises:
-        ImportError: if neither library is installed.
-    """
-    if _is_installed("cuda.bindings"):
-        from edgevit_tensorrt.buffers_cuda import CudaDriver
-
-        return CudaDriver()
-    if _is_installed("pycuda"):
-        from edgevit_tensorrt.buffers_pycuda import PycudaDriver
-
-        return PycudaDriver()
-    raise ImportError("neither cuda-bindings nor PyCUDA is installed")
-
-
 def host_address(array: Bytes) -> int:
     """Host address of a contiguous array's first byte."""
     return int(array.__array_interface__["data"][0])
@@ -180,10 +162,3 @@ def cuda_version(number: int) -> str:
         '12.6'
     """
     return f"{number // 1000}.{number % 1000 // 10}"
-
-
-def _is_installed(module: str) -> bool:
-    try:
-        return find_spec(module) is not None
-    except ModuleNotFoundError:  # of a package's parent
-        return False

@@ -37,7 +37,8 @@ def start() -> Driver:
     """
     if "tensorrt" not in sys.modules and find_spec("tensorrt") is None:
         raise ImportError("the package tensorrt is not installed")
-    from edgevit_tensorrt.buffers import NoDriverError, find_driver  # most machines stop above
+    from edgevit_tensorrt.buffers import NoDriverError  # most machines stop above
+    from edgevit_tensorrt.drivers import find_driver
 
     driver = find_driver()
     try:

@@ -10,7 +10,6 @@
 
 from edgevit.benchmark.arithmetic import MATMUL, MATMUL_SIDE
 from edgevit.benchmark.card import card
-from edgevit.benchmark.machine import Conditions, MachineState
 from edgevit.benchmark.measure import compare
 from edgevit.benchmark.plot import write_plot
 from edgevit.benchmark.report import (
@@ -21,7 +20,8 @@ from edgevit.benchmark.report import (
     Comparison,
     Percentiles,
 )
-from edgevit.core.memory import resident_mib
+from edgevit.core.machine.memory import resident_mib
+from edgevit.core.machine.state import Conditions, MachineState
 
 __all__ = [
     "MATMUL",

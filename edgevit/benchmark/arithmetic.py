@@ -9,10 +9,10 @@ from time import perf_counter
 import numpy as np
 
 from edgevit.benchmark.report import Arithmetic
-from edgevit.core.backend import Session
-from edgevit.core.errors import BackendError
-from edgevit.core.onnx_file import read_multiply_adds
-from edgevit.core.registry import get_backend
+from edgevit.core.model.metadata import read_multiply_adds
+from edgevit.core.runtime.protocols import Session
+from edgevit.core.runtime.registry import get_backend
+from edgevit.errors import BackendError
 
 logger = logging.getLogger(__name__)
 

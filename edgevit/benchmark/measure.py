@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgevit.benchmark.arithmetic import MatrixProduct
-from edgevit.benchmark.machine import ROOT, Watch
 from edgevit.benchmark.report import STAGES, BenchmarkReport, Candidate, Comparison, Percentiles
 from edgevit.benchmark.start import Start, start
-from edgevit.core.errors import InputError
-from edgevit.core.fingerprint import fingerprint
-from edgevit.core.precision import precision_of
+from edgevit.core.machine.fingerprint import fingerprint
+from edgevit.core.machine.state import ROOT, Watch
+from edgevit.core.model.precision import precision_of
+from edgevit.errors import InputError
 from edgevit.predictor import Predictor
 
 Progress = Callable[[str, int, int], object]

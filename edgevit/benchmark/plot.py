@@ -10,8 +10,8 @@ from pathlib import Path
 
 from edgevit.benchmark.drawing import CIRCLE, CORNERS, Drawing, Line, Mark, Point, Text
 from edgevit.benchmark.report import Accuracy, BenchmarkReport, Comparison
-from edgevit.core.cache import write_atomically
-from edgevit.core.errors import InputError
+from edgevit.core.cache.files import write_atomically
+from edgevit.errors import InputError
 
 SUFFIXES = (".png", ".svg")
 

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgevit.benchmark.machine import Conditions
-from edgevit.core.errors import InputError
-from edgevit.core.fingerprint import Fingerprint
+from edgevit.core.machine.fingerprint import Fingerprint
+from edgevit.core.machine.state import Conditions
+from edgevit.errors import InputError
 
 STAGES = ("preprocess", "infer", "postprocess")
 
@@ -98,7 +98,7 @@ class BenchmarkReport:
         task: `classify`, `detect` or `segment`.
         path: the model file.
         file_mib: its size.
-        precision: what the file computes in, see `edgevit.core.precision`.
+        precision: what the file computes in, see `edgevit.core.model.precision`.
         backend: backend name.
         device: device name.
         threads: threads asked for; None for the backend's default.

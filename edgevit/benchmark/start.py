@@ -10,7 +10,7 @@ from tempfile import TemporaryFile
 from time import perf_counter
 from typing import IO
 
-from edgevit.core.errors import EdgeVitError
+from edgevit.errors import EdgeVitError
 from edgevit.predictor import Predictor
 
 # Nothing but the Predictor is imported before the answer.
@@ -20,7 +20,7 @@ arguments, shape, predictions = json.loads(sys.argv[1])
 predictor, image = edgevit.Predictor(**arguments), numpy.full(shape, 90, numpy.uint8)
 predictor(image)
 print(flush=True)
-from edgevit.core.memory import peak_resident_mib, resident_mib
+from edgevit.core.machine.memory import peak_resident_mib, resident_mib
 for _ in range(min(5, predictions)):  # buffers are made in the first ones
     predictor(image)
 before = resident_mib()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from edgevit.benchmark.machine import MachineState
 from edgevit.benchmark.report import BenchmarkReport, Comparison, Percentiles
+from edgevit.core.machine.state import MachineState
 
 UNKNOWN = "-"
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from edgevit.benchmark import Accuracy, BenchmarkReport
-from edgevit.core.precision import precision_of
+from edgevit.core.model.precision import precision_of
 from edgevit.evaluate import DataSet, evaluate
 from edgevit.predictor import Predictor
 from edgevit.zoo import find_model, load_zoo

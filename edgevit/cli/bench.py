@@ -19,9 +19,9 @@ from edgevit.benchmark.plot import SUFFIXES
 from edgevit.cli.accuracy import measured_accuracies, stated_accuracy
 from edgevit.cli.bench_tables import print_comparison
 from edgevit.cli.options import parse_size, split_commas
-from edgevit.core.cache import write_atomically
-from edgevit.core.errors import EdgeVitError, InputError
-from edgevit.core.image import load_image
+from edgevit.core.cache.files import write_atomically
+from edgevit.core.image.load import load_image
+from edgevit.errors import EdgeVitError, InputError
 from edgevit.evaluate import DataSet
 
 FILE = click.Path(path_type=Path, dir_okay=False)

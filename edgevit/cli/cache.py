@@ -17,11 +17,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from edgevit.cli.options import runtime_options
-from edgevit.core.cache import cache_dir
-from edgevit.core.compiled_entry import Record
-from edgevit.core.compiled_folder import EntryFiles, Limits, cache_folders, entries, prune
-from edgevit.core.digests import file_digests
-from edgevit.core.errors import EdgeVitError
+from edgevit.core.cache.digests import file_digests
+from edgevit.core.cache.entry import Record
+from edgevit.core.cache.files import cache_dir
+from edgevit.core.cache.folder import EntryFiles, Limits, cache_folders, entries, prune
+from edgevit.errors import EdgeVitError
 from edgevit.predictor import Predictor
 from edgevit.zoo import find_model
 

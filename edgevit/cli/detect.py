@@ -9,7 +9,7 @@ import click
 
 from edgevit.cli.options import output_option, picture_options
 from edgevit.cli.pictures import answer_pictures, drawn
-from edgevit.core.results import Detections
+from edgevit.core.tasks.results import Detections
 from edgevit.zoo import BUNDLED
 
 

@@ -14,7 +14,7 @@ from rich.progress import Progress, TaskID
 from rich.table import Table
 
 from edgevit.cli.options import preprocess_option, runtime_options
-from edgevit.core.errors import InputError
+from edgevit.errors import InputError
 from edgevit.evaluate import DataSet, EvaluationReport, evaluate
 from edgevit.predictor import Predictor
 

@@ -9,7 +9,7 @@ from typing import Literal
 import click
 
 from edgevit.cli.options import parse_size
-from edgevit.core.errors import ExportError, install_line
+from edgevit.errors import ExportError, install_line
 
 EXPORT_PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime")
 

@@ -10,7 +10,7 @@ from importlib import import_module
 import click
 
 from edgevit import __version__
-from edgevit.core.errors import EdgeVitError
+from edgevit.errors import EdgeVitError
 
 # Command -> module of edgevit.cli that defines it under the same name; the group's help needs no
 # import of any of them.

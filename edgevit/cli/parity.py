@@ -11,7 +11,7 @@ from rich.progress import Progress, TaskID
 from rich.table import Table
 
 from edgevit.cli.options import preprocess_option
-from edgevit.core.errors import InputError
+from edgevit.errors import InputError
 from edgevit.parity import DEFAULTS, PairReport, ParityReport, compare, markdown_card
 from edgevit.parity.card import TENSOR_COLUMNS, figure_text, iou_text, tensor_row
 

@@ -11,8 +11,8 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from edgevit.core.errors import InputError
-from edgevit.core.results import Result
+from edgevit.core.tasks.results import Result
+from edgevit.errors import InputError
 from edgevit.predictor import Predictor
 from edgevit.zoo import load_zoo
 
@@ -65,8 +65,8 @@ def answer_pictures(
 
 def drawn(image: str, result: Result) -> NDArray[np.uint8]:
     """Load a picture and draw a result on it."""
-    from edgevit.core.image import load_image
-    from edgevit.draw import draw
+    from edgevit.core.image.load import load_image
+    from edgevit.drawing import draw
 
     return draw(load_image(image).pixels, result)
 

@@ -12,12 +12,12 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 from rich.table import Table
 
-from edgevit.core.errors import QuantizationError, install_line
-from edgevit.core.pictures import pictures_of
+from edgevit.core.image.files import pictures_of
+from edgevit.errors import QuantizationError, install_line
 from edgevit.evaluate import DataSet
 
 if TYPE_CHECKING:
-    from edgevit.export.quantize import QuantizationReport
+    from edgevit.convert import QuantizationReport
 
 PACKAGES = ("onnx", "onnxruntime")
 PATH = click.Path(path_type=Path)
@@ -103,7 +103,7 @@ def quantize(
     quantised is measured and shown.
     """
     _require_packages()
-    from edgevit.export.quantize import quantize
+    from edgevit.convert import quantize
 
     pictures = pictures_of(calibration)
     with _Bar() as bar:

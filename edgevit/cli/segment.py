@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edgevit.cli.options import output_option, picture_options
 from edgevit.cli.pictures import answer_pictures, drawn
-from edgevit.core.results import Segmentation
+from edgevit.core.tasks.results import Segmentation
 from edgevit.zoo import BUNDLED
 
 

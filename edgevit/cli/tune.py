@@ -14,7 +14,7 @@ from edgevit.cli.tune_tables import print_explanation, print_report
 from edgevit.evaluate import DataSet
 from edgevit.tune import Choices, Goal, TuneReport, search
 from edgevit.tune.explain import explain, explain_all
-from edgevit.tune.sample import OBJECTIVES
+from edgevit.tune.measurement import OBJECTIVES
 
 
 def _words(

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgevit.core.errors import InputError
+from edgevit.errors import InputError
 from edgevit.evaluate.classify import classification_figures
 from edgevit.evaluate.data import DataSet
 from edgevit.evaluate.detect import detection_figures

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from edgevit.core.errors import InputError
-from edgevit.core.pictures import pictures_in
+from edgevit.core.image.files import pictures_in
+from edgevit.errors import InputError
 from edgevit.evaluate.data import (
     DataSet,
     first_folder,

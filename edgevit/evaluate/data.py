@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgevit.core.errors import InputError, suggestion
-from edgevit.core.pictures import Item, spread
-from edgevit.core.spec import ModelSpec
+from edgevit.core.image.files import Item, spread
+from edgevit.core.model.spec import ModelSpec
+from edgevit.errors import InputError, suggestion
 
 HEADINGS = frozenset(("file", "file_name", "filename", "image", "path", "value"))
 SHOWN = 5  # names listed in a message

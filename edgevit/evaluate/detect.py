@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgevit.adapters import to_coco
-from edgevit.core.errors import EdgeVitError, InputError, install_line
-from edgevit.core.heads import BoxHead, parse_head
-from edgevit.core.image_header import read_header
-from edgevit.core.results import Detections
-from edgevit.core.rle import RLE
-from edgevit.core.spec import ModelSpec
+from edgevit.core.image.header import read_header
+from edgevit.core.model.heads import BoxHead, parse_head
+from edgevit.core.model.spec import ModelSpec
+from edgevit.core.tasks.results import Detections
+from edgevit.core.tasks.rle import RLE
+from edgevit.errors import EdgeVitError, InputError, install_line
 from edgevit.evaluate.data import DataSet, first_folder, ids_of_names, names_in_data, shortened
 from edgevit.evaluate.report import Figures, Watch
 from edgevit.predictor import Predictor

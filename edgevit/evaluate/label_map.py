@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgevit.core.errors import InputError
-from edgevit.core.image_header import read_header
+from edgevit.core.image.header import read_header
+from edgevit.errors import InputError
 
 GREY, PALETTE = 0, 3  # PNG's colour types with one sample for each pixel
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any, TypeVar
 
-from edgevit.core.results import Result
+from edgevit.core.tasks.results import Result
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer", bound=Result)

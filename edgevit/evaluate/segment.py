@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgevit.core.errors import InputError
-from edgevit.core.pictures import pictures_in
-from edgevit.core.results import Segmentation
+from edgevit.core.image.files import pictures_in
+from edgevit.core.tasks.results import Segmentation
+from edgevit.errors import InputError
 from edgevit.evaluate.data import (
     LABEL_VALUES,
     DataSet,

@@ -1,7 +1,6 @@
 """From a checkpoint to one self-describing ONNX file. Needs the `export` extra.
 
-Names are loaded on first use: `edgevit.export.half` and `edgevit.export.quantize` need onnx and
-ONNX Runtime, not PyTorch.
+Names are loaded on first use, so that importing this package does not import PyTorch.
 """
 
 from __future__ import annotations
@@ -10,8 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edgevit.export.onnx import ExportReport as ExportReport
-    from edgevit.export.onnx import export_model as export_model
+    from edgevit.export.export import ExportReport as ExportReport
+    from edgevit.export.export import export_model as export_model
 
 __all__ = ["ExportReport", "export_model"]
 
@@ -19,4 +18,4 @@ __all__ = ["ExportReport", "export_model"]
 def __getattr__(name: str) -> Any:  # either public name
     if name not in __all__:
         raise AttributeError(f"module 'edgevit.export' has no attribute {name!r}")
-    return getattr(import_module("edgevit.export.onnx"), name)
+    return getattr(import_module("edgevit.export.export"), name)

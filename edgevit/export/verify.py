@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from edgevit.core.errors import ExportError
-from edgevit.export.kinds import Comparison, Ending
-from edgevit.export.session import load_graph
-from edgevit.export.vector import noise_like
+from edgevit.convert.reference_inputs import noise_like
+from edgevit.convert.session import load_graph
+from edgevit.errors import ExportError
+from edgevit.export.heads.base import Comparison, Ending
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from edgevit.core.heads import MAX_LOG_RATIO, AnchorGrid
+from edgevit.core.model.heads import MAX_LOG_RATIO, AnchorGrid
 
 
 def level_anchors(grid: AnchorGrid, stride: int, like: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from edgevit.core.errors import ModelError
+from edgevit.errors import ModelError
 from edgevit.models.drop_path import DropPath
 
 Size = tuple[int, int]

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from edgevit.core.errors import ModelError
+from edgevit.errors import ModelError
 from edgevit.models.drop_path import DropPath
 
 PATCH = 4  # side of a patch in pixels, the stride of the first stage

@@ -28,7 +28,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from edgevit.core.heads import AnchorGrid
+from edgevit.core.model.heads import AnchorGrid
 from edgevit.models.boxes import by_anchor, clip_boxes, decode_deltas, level_anchors
 from edgevit.models.fpn import FPN, conv_unit, four_level_fpn, initialise_head, map_channels
 from edgevit.models.roi import NMS, RoIAlign

@@ -19,7 +19,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from edgevit.core.heads import AnchorGrid
+from edgevit.core.model.heads import AnchorGrid
 from edgevit.models.fpn import FPN, conv_unit, initialise_head, map_channels
 
 ANCHORS = AnchorGrid(

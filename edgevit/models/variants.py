@@ -9,8 +9,8 @@ from typing import ClassVar
 
 from torch import nn
 
-from edgevit.core.errors import ModelError, suggestion
-from edgevit.core.spec import InputSpec
+from edgevit.core.model.spec import InputSpec
+from edgevit.errors import ModelError, suggestion
 from edgevit.models import cas_vit, lightvit, litv2
 from edgevit.models.mask_rcnn import mask_rcnn
 from edgevit.models.retinanet import retinanet

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
 
-from edgevit.core.backend import AnyArray, Session, check_feeds
-from edgevit.core.errors import EdgeVitError, InputError
-from edgevit.core.onnx_graph import Graph, Node, read_graph, write_with_outputs
-from edgevit.core.registry import get_backend
+from edgevit.core.model.graph import Graph, Node, read_graph, write_with_outputs
+from edgevit.core.runtime.protocols import AnyArray, Session, check_feeds
+from edgevit.core.runtime.registry import get_backend
+from edgevit.errors import EdgeVitError, InputError
 from edgevit.parity.limits import Limits
 from edgevit.parity.pair import Progress
 from edgevit.parity.report import Divergence

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from edgevit.core.boxes import Boxes, box_iou
+from edgevit.core.tasks.boxes import Boxes, box_iou
 
 Places = NDArray[np.int64]
 

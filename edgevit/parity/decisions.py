@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edgevit.core.results import Classification, Detections, Segmentation
+from edgevit.core.tasks.results import Classification, Detections, Segmentation
 from edgevit.parity.boxes import matched_boxes
 from edgevit.parity.limits import Limits
 

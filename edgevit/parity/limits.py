@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from edgevit.core.errors import InputError
-from edgevit.core.precision import PRECISIONS
+from edgevit.core.model.precision import PRECISIONS
+from edgevit.errors import InputError
 
 
 @dataclass(frozen=True, slots=True)

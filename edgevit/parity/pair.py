@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from edgevit.core.heads import parse_head
-from edgevit.core.spec import ModelSpec
+from edgevit.core.model.heads import parse_head
+from edgevit.core.model.spec import ModelSpec
 from edgevit.parity.decisions import DECISIONS
 from edgevit.parity.limits import Limits, coarser
 from edgevit.parity.report import PairReport

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from edgevit.core.fingerprint import Fingerprint
+from edgevit.core.machine.fingerprint import Fingerprint
 from edgevit.parity.decisions import ClassFigures, Figures
 from edgevit.parity.limits import Limits
 from edgevit.parity.sides import Side

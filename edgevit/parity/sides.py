@@ -8,13 +8,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edgevit.core.backend import AnyArray
-from edgevit.core.errors import BackendError, InferenceError, InputError
-from edgevit.core.geometry import Geometry
-from edgevit.core.heads import BoxHead, parse_head
-from edgevit.core.precision import precision_of
-from edgevit.core.registry import backend_names, get_backend
-from edgevit.core.results import Result
+from edgevit.core.image.geometry import Geometry
+from edgevit.core.model.heads import BoxHead, parse_head
+from edgevit.core.model.precision import precision_of
+from edgevit.core.runtime.protocols import AnyArray
+from edgevit.core.runtime.registry import backend_names, get_backend
+from edgevit.core.tasks.results import Result
+from edgevit.errors import BackendError, InferenceError, InputError
 from edgevit.predictor import Predictor
 
 Model = str | os.PathLike[str]

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgevit.core.backend import AnyArray
-from edgevit.core.heads import AnchorHead, BoxHead, Head
+from edgevit.core.model.heads import AnchorHead, BoxHead, Head
+from edgevit.core.runtime.protocols import AnyArray
 from edgevit.parity.boxes import matched_boxes
 
 MATCH_IOU = 0.5  # of boxes whose tensors are compared

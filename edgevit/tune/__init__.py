@@ -10,8 +10,8 @@
 
 from __future__ import annotations
 
-from edgevit.tune.flow import search
-from edgevit.tune.prepare import Choices
+from edgevit.tune.inputs import Choices
+from edgevit.tune.pipeline import search
 from edgevit.tune.report import Goal, Row, TuneReport
 
 __all__ = ["Choices", "Goal", "Row", "TuneReport", "search"]

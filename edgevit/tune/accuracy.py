@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from edgevit.core.errors import EdgeVitError, InputError
+from edgevit.errors import EdgeVitError, InputError
 from edgevit.evaluate import DataSet, evaluate
 from edgevit.predictor import Predictor
 from edgevit.tune.candidate import Candidate
-from edgevit.tune.sample import Record
+from edgevit.tune.measurement import Record
 
 MAIN_FIGURE: Mapping[str, str] = {"classify": "top1", "detect": "AP", "segment": "mIoU"}
 ROUNDING = 1e-9  # of shares that are computed in floating point

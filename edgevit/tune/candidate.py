@@ -8,7 +8,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from edgevit.core.spec import PREPROCESS_MODES
+from edgevit.core.model.spec import PREPROCESS_MODES
 
 # How a runtime's idle threads wait for work, as options of its backend; the first is its default.
 # A backend that is not listed has its default alone.

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from hashlib import sha256
-from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from edgevit import __version__
-from edgevit.core.cache import cache_dir
-from edgevit.core.errors import EdgeVitError, ExportError, install_line
-from edgevit.core.image import load_image
-from edgevit.core.precision import precision_of
-from edgevit.core.profile import digest_of
+from edgevit.core.cache.files import cache_dir
+from edgevit.core.image.load import load_image
+from edgevit.core.model.precision import precision_of
+from edgevit.core.runtime.profile import digest_of
+from edgevit.errors import EdgeVitError, ExportError, install_line
 from edgevit.tune.candidate import ModelFile
 
 Say = Callable[[str], object]
@@ -27,20 +26,25 @@ Converter = Callable[[Path, Path, Sequence[Path], Say], object]
 
 
 def to_half(source: Path, output: Path, pictures: Sequence[Path], say: Say) -> object:
-    """Write a file that computes in half precision; see `edgevit.export.half`."""
-    convert = _function("edgevit.export.half", "convert_to_half")
-    return convert(source, output, images=(load_image(p).pixels for p in pictures), progress=say)
+    """Write a file that computes in half precision; see `edgevit.convert`."""
+    with _explained():
+        from edgevit.convert import convert_to_half
+    images = (load_image(path).pixels for path in pictures)
+    return convert_to_half(source, output, images=images, progress=say)
 
 
 def to_int8(source: Path, output: Path, pictures: Sequence[Path], say: Say) -> object:
-    """Write a quantised file; see `edgevit.export.quantize`."""
-    quantize = _function("edgevit.export.quantize", "quantize")
+    """Write a quantised file; see `edgevit.convert`."""
+    with _explained():
+        from edgevit.convert import quantize
     return quantize(source, output, pictures, progress=lambda step, done, total: say(step))
 
 
-def _function(module: str, name: str) -> Any:  # these modules need the onnx package
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Converters need the onnx package; say so where it is missing."""
     try:
-        return getattr(import_module(module), name)
+        yield
     except ImportError as exc:
         raise ExportError(
             f"converting needs {exc.name}, which is not installed: {install_line('quantize')}"

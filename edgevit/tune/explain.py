@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgevit.core.errors import InputError
-from edgevit.core.profile import Found, Profile, find_profile, read_profile
-from edgevit.core.settings import profiles_dir
+from edgevit.core.runtime.profile import Found, Profile, find_profile, read_profile
+from edgevit.core.runtime.settings import profiles_dir
+from edgevit.errors import InputError
 from edgevit.zoo import find_model
 
 

@@ -14,9 +14,9 @@ from threading import Timer
 from types import TracebackType
 from typing import Any
 
-from edgevit.core.errors import EdgeVitError, InferenceError
+from edgevit.errors import EdgeVitError, InferenceError
 from edgevit.tune.candidate import Candidate
-from edgevit.tune.sample import Sample
+from edgevit.tune.measurement import Sample
 
 PROGRAM = "from edgevit.tune.worker import main; main()"
 SHOWN = 300  # characters of a dead process's last words
@@ -67,7 +67,7 @@ class ProcessMeasurer:
         self._spare = [Process(pictures) for _ in range(spare)]
 
     def measure(self, candidate: Candidate, runs: int) -> Sample:
-        """Predict `runs` times; see `edgevit.tune.sample.Measurer`.
+        """Predict `runs` times; see `edgevit.tune.measurement.Measurer`.
 
         Raises:
             EdgeVitError: if the candidate cannot be loaded or run, takes too long, or ends its

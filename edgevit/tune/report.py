@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from edgevit.core.errors import InputError, suggestion
+from edgevit.errors import InputError, suggestion
 from edgevit.tune.candidate import Candidate
-from edgevit.tune.sample import OBJECTIVES, RELIABLE, Record
+from edgevit.tune.measurement import OBJECTIVES, RELIABLE, Record
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgevit.core.errors import EdgeVitError
-from edgevit.core.image import load_image
-from edgevit.core.memory import resident_mib
+from edgevit.core.image.load import load_image
+from edgevit.core.machine.memory import resident_mib
+from edgevit.errors import EdgeVitError
 from edgevit.predictor import Predictor
 
 Image = NDArray[np.uint8]

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from trainer import Ema, build_optimizers, on_cpu, plain_options, write_checkpoint
 from workers import Worker, run_workers
 
-from edgevit.core.errors import EdgeVitError
-from edgevit.export.checkpoint import load_strictly, read_checkpoint
+from edgevit.errors import EdgeVitError
+from edgevit.export.checkpoint.weights import load_strictly, read_checkpoint
 
 CHECKPOINT = "checkpoint.pth"
 REPORT_STEPS = 10

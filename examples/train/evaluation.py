@@ -16,8 +16,8 @@ import torch
 from cifar10 import Split, load_split, normalise, split_file
 from torch import Tensor, nn
 
-from edgevit.core.errors import EdgeVitError, ExportError
-from edgevit.export.checkpoint import load_strictly, read_checkpoint
+from edgevit.errors import EdgeVitError, ExportError
+from edgevit.export.checkpoint.weights import load_strictly, read_checkpoint
 from edgevit.models.cas_vit import CONFIGS, CASViT
 
 BATCH_SIZE = 250

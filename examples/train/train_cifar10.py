@@ -13,7 +13,7 @@ from schedule import DEFAULT_PHASES, Phase
 from trainer import Trainer, plain_options
 from workers import Worker, run_workers
 
-from edgevit.core.errors import EdgeVitError
+from edgevit.errors import EdgeVitError
 from edgevit.models.cas_vit import CONFIGS
 
 CHECKPOINT = "checkpoint.pth"

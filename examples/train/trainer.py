@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from workers import Worker
 
-from edgevit.export.checkpoint import load_strictly, read_checkpoint
+from edgevit.export.checkpoint.weights import load_strictly, read_checkpoint
 from edgevit.models.cas_vit import CONFIGS, CASViT
 
 REPORT_STEPS = 20

@@ -5,7 +5,7 @@ import gc
 import pytest
 from tensorrt_machine import forget, start
 
-from edgevit.core.registry import get_backend
+from edgevit.core.runtime.registry import get_backend
 
 
 @pytest.fixture

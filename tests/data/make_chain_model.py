@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from edgevit.core.spec import METADATA_KEY, InputSpec, ModelSpec, Provenance
+from edgevit.core.model.spec import METADATA_KEY, InputSpec, ModelSpec, Provenance
 
 HERE = Path(__file__).parent
 

@@ -16,9 +16,10 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from edgevit.core.heads import AnchorGrid, AnchorHead, BoxHead, Coder, MapHead, Selection
-from edgevit.core.preprocess import Preprocessor
-from edgevit.core.spec import METADATA_KEY, InputSpec, ModelSpec, Provenance, Samples, TestVector
+from edgevit.core.image.preprocessor import Preprocessor
+from edgevit.core.model.heads import AnchorGrid, AnchorHead, BoxHead, Coder, MapHead, Selection
+from edgevit.core.model.spec import METADATA_KEY, InputSpec, ModelSpec, Provenance
+from edgevit.core.model.test_vector import Samples, TestVector
 
 HERE = Path(__file__).parent
 CELLS = 4  # along each side

@@ -14,9 +14,10 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from edgevit.core.onnx_file import MULTIPLY_ADDS_KEY
-from edgevit.core.preprocess import Preprocessor
-from edgevit.core.spec import METADATA_KEY, InputSpec, ModelSpec, Provenance, Samples, TestVector
+from edgevit.core.image.preprocessor import Preprocessor
+from edgevit.core.model.metadata import MULTIPLY_ADDS_KEY
+from edgevit.core.model.spec import METADATA_KEY, InputSpec, ModelSpec, Provenance
+from edgevit.core.model.test_vector import Samples, TestVector
 
 HERE = Path(__file__).parent
 SIZE = (8, 8)

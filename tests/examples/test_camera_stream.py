@@ -11,10 +11,11 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
+from paths import EXAMPLES
 
 import edgevit
 
-SCRIPT = Path(__file__).parents[2] / "examples" / "camera_stream.py"
+SCRIPT = EXAMPLES / "camera_stream.py"
 VIDEOS = Path(os.environ.get("EDGEVIT_TEST_DATA", os.devnull)) / "video"
 FRAMES = 5
 

@@ -11,9 +11,9 @@ onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 
 from torch import nn  # noqa: E402
 
-from edgevit.core.registry import get_backend  # noqa: E402
+from edgevit.core.runtime.registry import get_backend  # noqa: E402
 from edgevit.export.deploy.mask_rcnn import OperatorNMS, OperatorRoIAlign  # noqa: E402
-from edgevit.export.graph import graph_from_module  # noqa: E402
+from edgevit.export.trace import graph_from_module  # noqa: E402
 from edgevit.models.roi import NMS, RoIAlign  # noqa: E402
 
 BACKENDS = [name for name in ("onnxruntime", "openvino") if find_spec(name)]

@@ -4,8 +4,8 @@ import pytest
 pytestmark = pytest.mark.torch
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
-from edgevit.core import boxes as core  # noqa: E402
-from edgevit.core.heads import AnchorGrid, Coder  # noqa: E402
+from edgevit.core.model.heads import AnchorGrid, Coder  # noqa: E402
+from edgevit.core.tasks import boxes as core  # noqa: E402
 from edgevit.models.boxes import decode_deltas, level_anchors  # noqa: E402
 
 STRIDES, RATIOS, SCALES = (8, 16, 32), (0.5, 1.0, 2.0), (4.0, 5.04, 6.35)

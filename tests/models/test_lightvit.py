@@ -6,7 +6,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 import golden  # noqa: E402
 
-from edgevit.core.spec import InputSpec  # noqa: E402
+from edgevit.core.model.spec import InputSpec  # noqa: E402
 from edgevit.errors import ModelError  # noqa: E402
 from edgevit.models import create, create_pyramid, variant_names  # noqa: E402
 from edgevit.models.lightvit import (  # noqa: E402
@@ -172,8 +172,8 @@ def test_stochastic_depth_drops_whole_branches_in_training_only():
 @torch.no_grad()
 def test_the_classifier_exports_as_it_stands():
     pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
-    from edgevit.export.graph import graph_from_module
-    from edgevit.export.session import load_graph
+    from edgevit.convert.session import load_graph
+    from edgevit.export.trace import graph_from_module
 
     torch.manual_seed(0)
     model = LightViT(SMALLEST, num_classes=10).eval()

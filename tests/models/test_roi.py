@@ -6,7 +6,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 from detections import suppress  # noqa: E402
 
-from edgevit.core.heads import AnchorGrid  # noqa: E402
+from edgevit.core.model.heads import AnchorGrid  # noqa: E402
 from edgevit.models.boxes import (  # noqa: E402
     by_anchor,
     clip_boxes,

@@ -123,7 +123,7 @@ class DeployMaskHead(nn.Module):
 
 
 class DeployMaskRCNN(nn.Module):
-    """`MaskRCNN` for one picture, as `edgevit.core.detect` reads it.
+    """`MaskRCNN` for one picture, as `edgevit.core.tasks.detect` reads it.
 
     Args:
         model: the detector, whose backbone and neck may be deploy forms; it is used up.

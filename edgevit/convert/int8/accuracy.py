@@ -1,0 +1,76 @@
+"""The gate: accuracy on a data set before and after."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from edgevit.convert.int8.report import Accuracy
+from edgevit.errors import QuantizationError
+from edgevit.evaluate import DataSet, EvaluationReport, evaluate
+from edgevit.predictor import Predictor
+
+METRICS = {"classify": "top1", "detect": "bbox_AP", "segment": "mIoU"}  # by task
+
+
+def accuracy_of(
+    source: Path,
+    content: bytes,
+    data: DataSet | str | os.PathLike[str] | None,
+    max_drop: float,
+    threads: int | None,
+    progress: Callable[[str, int, int], object],
+) -> Accuracy | None:
+    """Answer a data set with both models.
+
+    Args:
+        source: the float32 file.
+        content: the quantised file's.
+        data: the data set; None for nothing.
+        max_drop: points that may be lost.
+        threads: of a run; None for the default.
+        progress: called with the step, how many pictures are done, and of how many.
+
+    Raises:
+        QuantizationError: if more is lost.
+        InputError: if the data does not fit the model.
+    """
+    if data is None:
+        return None
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "quantised.onnx"
+        file.write_bytes(content)
+        before, after = (
+            _evaluated(path, data, threads, step, progress)
+            for path, step in ((source, "accuracy before"), (file, "accuracy after"))
+        )
+    found = _compared(before, after)
+    if found.drop > max_drop:
+        raise QuantizationError(
+            f"int8 loses {found.drop:.2f} points of {found.metric} on {found.images} pictures "
+            f"({100 * found.before:.2f} to {100 * found.after:.2f}), more than {max_drop:g}; "
+            "nothing was written. Calibrate on more pictures of the kind, keep more layers in "
+            "floating point with a lower max_error, or allow a greater drop"
+        )
+    return found
+
+
+def _evaluated(
+    path: Path,
+    data: DataSet | str | os.PathLike[str],
+    threads: int | None,
+    step: str,
+    progress: Callable[[str, int, int], object],
+) -> EvaluationReport:
+    with Predictor(path, threads=threads) as predictor:
+        return evaluate(predictor, data, progress=lambda done, total: progress(step, done, total))
+
+
+def _compared(before: EvaluationReport, after: EvaluationReport) -> Accuracy:
+    metric = METRICS[before.task]
+    figures = [report.overall[metric] for report in (before, after)]
+    if figures[0] is None or figures[1] is None:
+        raise QuantizationError(f"{before.data!r} has nothing to measure {metric} on")
+    return Accuracy(metric, figures[0], figures[1], before.images, before.data)

@@ -1,0 +1,1 @@
+"""What can be made again: files written whole, digests, locks, compiled models."""

@@ -1,0 +1,1 @@
+"""An image becomes a batch: decoding, resampling, normalization; geometry leads back."""

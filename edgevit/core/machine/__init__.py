@@ -1,0 +1,1 @@
+"""What this computer is, what is installed on it, and how it feels."""

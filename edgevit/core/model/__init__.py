@@ -1,0 +1,1 @@
+"""What a model file says: its spec, its head, its test vector, its graph."""

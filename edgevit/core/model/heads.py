@@ -1,0 +1,267 @@
+"""Head parameters: how a detector's or segmenter's outputs are read.
+
+They travel in `ModelSpec.head` as a mapping, and are as strict as the rest of the spec. A
+classifier's is empty. The others are written with `to_dict()` and read with `parse_head`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from edgevit.core.records import (
+    is_int,
+    is_number,
+    parse_record,
+    require,
+    require_choice,
+    require_numbers,
+    strict_record,
+)
+
+Four = tuple[float, float, float, float]
+
+MAX_LOG_RATIO = math.log(1000 / 16)
+
+
+@dataclass(frozen=True, slots=True)
+class AnchorGrid:
+    """Anchors of a feature pyramid.
+
+    Args:
+        strides: input pixels per cell, one for each level.
+        ratios: heights over widths.
+        scales: sides of a square anchor, in strides.
+    """
+
+    strides: tuple[int, ...]
+    ratios: tuple[float, ...]
+    scales: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        _require_positive("head.anchors.strides", self.strides)
+        require(
+            all(map(is_int, self.strides)),
+            f"head.anchors.strides must be whole numbers, not {self.strides!r}",
+        )
+        _require_positive("head.anchors.ratios", self.ratios)
+        _require_positive("head.anchors.scales", self.scales)
+
+    @property
+    def per_cell(self) -> int:
+        """Number of anchors of a cell."""
+        return len(self.ratios) * len(self.scales)
+
+
+@dataclass(frozen=True, slots=True)
+class Coder:
+    """How box deltas were normalised in training.
+
+    Args:
+        means: of (dx, dy, dw, dh).
+        stds: of (dx, dy, dw, dh).
+        max_log_ratio: largest absolute dw and dh that is believed.
+    """
+
+    means: Four = (0.0, 0.0, 0.0, 0.0)
+    stds: Four = (1.0, 1.0, 1.0, 1.0)
+    max_log_ratio: float = MAX_LOG_RATIO
+
+    def __post_init__(self) -> None:
+        require_numbers("head.coder.means", self.means, 4, np.isfinite)
+        require_numbers("head.coder.stds", self.stds, 4, lambda std: np.isfinite(std) and std > 0)
+        _require_positive("head.coder.max_log_ratio", (self.max_log_ratio,))
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which candidates become detections.
+
+    Args:
+        score_threshold: 0-1; a detection's score is greater than this.
+        iou_threshold: 0-1; suppression drops a box that overlaps a better one by more than this.
+        class_agnostic: whether boxes of different classes suppress each other.
+        max_detections: how many detections an image has at most.
+    """
+
+    score_threshold: float = 0.05
+    iou_threshold: float = 0.5
+    class_agnostic: bool = False
+    max_detections: int = 100
+
+    def __post_init__(self) -> None:
+        for name in ("score_threshold", "iou_threshold"):
+            _require_share(f"head.selection.{name}", getattr(self, name))
+        require(
+            isinstance(self.class_agnostic, bool),
+            f"head.selection.class_agnostic must be true or false, not {self.class_agnostic!r}",
+        )
+        _require_count("head.selection.max_detections", self.max_detections)
+
+
+@dataclass(frozen=True, slots=True)
+class AnchorHead:
+    """Head of a one-stage detector whose graph answers the best candidates' deltas.
+
+    Args:
+        anchors: the pyramid's anchors.
+        coder: how deltas move them.
+        candidates_per_level: how many (anchor, class) pairs the graph keeps of each level.
+        selection: which of them become detections.
+    """
+
+    kind: ClassVar[str] = "anchors"
+
+    anchors: AnchorGrid
+    coder: Coder
+    candidates_per_level: int
+    selection: Selection
+
+    def __post_init__(self) -> None:
+        _require_count("head.candidates_per_level", self.candidates_per_level)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Describe as JSON values."""
+        return _to_dict(self.kind, self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> AnchorHead:
+        """Parse what `to_dict` made."""
+        names = ("kind", "anchors", "coder", "candidates_per_level", "selection")
+        record = strict_record(dict(data), names, "head")
+        return cls(
+            parse_record(AnchorGrid, record["anchors"], "head.anchors"),
+            parse_record(Coder, record["coder"], "head.coder"),
+            record["candidates_per_level"],
+            parse_record(Selection, record["selection"], "head.selection"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class BoxHead:
+    """Head of a detector whose graph answers boxes, and masks where it has them.
+
+    Args:
+        selection: which of the boxes become detections.
+        mask_threshold: 0-1, from which value on a mask's pixel belongs to the object; None for a
+            model without masks.
+    """
+
+    kind: ClassVar[str] = "boxes"
+
+    selection: Selection
+    mask_threshold: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.mask_threshold is not None:
+            _require_share("head.mask_threshold", self.mask_threshold)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Describe as JSON values."""
+        return _to_dict(self.kind, self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> BoxHead:
+        """Parse what `to_dict` made."""
+        record = strict_record(dict(data), ("kind", "selection", "mask_threshold"), "head")
+        selection = parse_record(Selection, record["selection"], "head.selection")
+        return cls(selection, record["mask_threshold"])
+
+
+@dataclass(frozen=True, slots=True)
+class MapHead:
+    """Head of a segmenter.
+
+    Args:
+        kind: `logits` where the graph answers a value for each class, `classes` where it answers
+            the best class.
+        stride: input pixels per cell of the graph's output.
+    """
+
+    kind: str
+    stride: int
+
+    def __post_init__(self) -> None:
+        require_choice("head.kind", self.kind, ("logits", "classes"))
+        _require_count("head.stride", self.stride)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Describe as JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> MapHead:
+        """Parse what `to_dict` made."""
+        return parse_record(cls, dict(data), "head")
+
+
+@dataclass(frozen=True, slots=True)
+class ClassHead:
+    """Head of a classifier, which has no parameters."""
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> ClassHead:
+        """Check that there is nothing."""
+        require(not data, f"head must be empty for a model that classifies, not {dict(data)!r}")
+        return cls()
+
+
+Head = ClassHead | AnchorHead | BoxHead | MapHead
+
+# Task -> kind -> what parses it.
+HEADS: dict[str, dict[str, Callable[[Mapping[str, Any]], Head]]] = {
+    "detect": {"anchors": AnchorHead.from_dict, "boxes": BoxHead.from_dict},
+    "segment": {"logits": MapHead.from_dict, "classes": MapHead.from_dict},
+}
+
+
+def parse_head(task: str, data: object) -> Head:
+    """Read the head parameters of a task.
+
+    Args:
+        task: `classify`, `detect` or `segment`.
+        data: a spec's `head`.
+
+    Raises:
+        SpecError: naming the key that is unknown, missing or wrong.
+    """
+    require(isinstance(data, Mapping), f"head must be a mapping, not {type(data).__name__}")
+    assert isinstance(data, Mapping)
+    if task == "classify":
+        return ClassHead.from_dict(data)
+    kinds = HEADS[task]
+    require("kind" in data, f"head lacks the key 'kind', one of {', '.join(kinds)}")
+    require_choice("head.kind", data["kind"], tuple(kinds))
+    return kinds[data["kind"]](data)
+
+
+def _to_dict(kind: str, head: AnchorHead | BoxHead) -> dict[str, Any]:
+    return {"kind": kind, **_lists(asdict(head))}
+
+
+def _lists(value: Any) -> Any:  # any JSON value
+    """Tuples as the lists that JSON has."""
+    if isinstance(value, dict):
+        return {key: _lists(item) for key, item in value.items()}
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _require_positive(name: str, values: object) -> None:
+    require(
+        isinstance(values, tuple)
+        and values
+        and all(is_number(value) and 0 < value < math.inf for value in values),
+        f"{name} must be positive numbers, not {values!r}",
+    )
+
+
+def _require_share(name: str, value: Any) -> None:  # any JSON value
+    require(is_number(value) and 0 <= value <= 1, f"{name} must be from 0 to 1, not {value!r}")
+
+
+def _require_count(name: str, value: Any) -> None:  # any JSON value
+    require(is_int(value) and value > 0, f"{name} must be a whole number from 1 up, not {value!r}")

@@ -1,0 +1,46 @@
+"""Options that a caller hands to a backend: which are known, and of what kind they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from edgevit.errors import InputError, suggestion
+
+
+def check_options(options: Mapping[str, object], accepted: Iterable[str], backend: str) -> None:
+    """Refuse options that a backend does not know.
+
+    Raises:
+        InputError: naming the first unknown option and the accepted ones.
+    """
+    known = list(accepted)
+    for name in options:
+        if name not in known:
+            listed = ", ".join(map(repr, known))
+            raise InputError(
+                f"option {name!r} is unknown to backend {backend!r}; accepted: {listed}"
+                + suggestion(name, known)
+            )
+
+
+def threads_option(options: Mapping[str, object], default: int) -> int:
+    """Read the `threads` option.
+
+    Raises:
+        InputError: if it is not a whole number from 1 up.
+    """
+    return count_option(options, "threads", default)
+
+
+def count_option(options: Mapping[str, object], name: str, default: int) -> int:
+    """Read an option that counts something; None stands for the default.
+
+    Raises:
+        InputError: if it is not a whole number from 1 up.
+    """
+    count = options.get(name)
+    if count is None:
+        return default
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise InputError(f"{name} must be a whole number from 1 up, not {count!r}")
+    return count

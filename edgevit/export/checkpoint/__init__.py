@@ -1,0 +1,1 @@
+"""Read checkpoints: weights, without running what pickle would, and class names."""
