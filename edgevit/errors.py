@@ -83,17 +83,6 @@ class ZooError(EdgeVitError):
     """The model zoo has no such entry, or the entry's file is not what it should be."""
 
 
-def install_line(extra: str) -> str:
-    """Say how an extra is installed; no package index holds edgevit, so a name would not do.
-
-    Example:
-        >>> install_line("eval")
-        "python -m pip install '.[eval]' (the dot is a clone of edgevit, or the path of its wheel)"
-    """
-    where = "the dot is a clone of edgevit, or the path of its wheel"
-    return f"python -m pip install '.[{extra}]' ({where})"
-
-
 def suggestion(name: str, known: Iterable[str]) -> str:
     """Say which of `known` the caller may have meant.
 

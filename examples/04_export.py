@@ -1,6 +1,6 @@
 """Export a checkpoint and prove the file: `04_export.py [VARIANT [CHECKPOINT [OUTPUT]]]`.
 
-Needs PyTorch (the extra `export`). Without CHECKPOINT the weights are fresh.
+Needs PyTorch (`pip install 'edgevit[export]'`). Without CHECKPOINT the weights are fresh.
 """
 
 import sys

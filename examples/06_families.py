@@ -1,6 +1,6 @@
 """Load, export and predict with each family: `06_families.py [VARIANT=CHECKPOINT...]`.
 
-Needs PyTorch (the extra `export`). Without arguments one variant of each family gets
+Needs PyTorch (`pip install 'edgevit[export]'`). Without arguments one variant of each family gets
 a checkpoint of fresh weights, in place of the official one that `edgevit zoo show VARIANT` names.
 """
 

@@ -1,6 +1,6 @@
 """Write a model with int8 arithmetic: `08_quantize.py [MODEL [PICTURES [OUTPUT]]]`.
 
-Needs onnx (the extra `quantize`). PICTURES is a folder of about a hundred of the kind
+Needs onnx (`pip install 'edgevit[quantize]'`). PICTURES is a folder of about a hundred of the kind
 that the model will see; the rendered ones that are taken without it are too few to rely on.
 """
 

@@ -9,7 +9,7 @@ from typing import Literal
 import click
 
 from edgevit.cli.options import parse_size
-from edgevit.errors import ExportError, install_line
+from edgevit.errors import ExportError
 
 EXPORT_PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime")
 
@@ -139,5 +139,5 @@ def _require_exporter() -> None:
     if missing:
         raise ExportError(
             f"exporting needs {', '.join(missing)}; on a workstation: "
-            f"{install_line('export')}. The device itself needs none of it"
+            "pip install 'edgevit[export]'. The device itself needs none of it"
         )

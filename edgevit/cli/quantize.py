@@ -13,7 +13,7 @@ from rich.progress import Progress, TaskID
 from rich.table import Table
 
 from edgevit.core.image.files import pictures_of
-from edgevit.errors import QuantizationError, install_line
+from edgevit.errors import QuantizationError
 from edgevit.evaluate import DataSet
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def _require_packages() -> None:
     if missing:
         raise QuantizationError(
             f"quantising needs {', '.join(missing)}; on a workstation: "
-            f"{install_line('quantize')}. The device itself needs none of it"
+            "pip install 'edgevit[quantize]'. The device itself needs none of it"
         )
 
 

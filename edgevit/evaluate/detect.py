@@ -20,7 +20,7 @@ from edgevit.core.model.heads import BoxHead, parse_head
 from edgevit.core.model.spec import ModelSpec
 from edgevit.core.tasks.results import Detections
 from edgevit.core.tasks.rle import RLE
-from edgevit.errors import EdgeVitError, InputError, install_line
+from edgevit.errors import EdgeVitError, InputError
 from edgevit.evaluate.data import DataSet, first_folder, ids_of_names, names_in_data, shortened
 from edgevit.evaluate.report import Figures, Watch
 from edgevit.predictor import Predictor
@@ -161,7 +161,7 @@ def _require_pycocotools() -> None:
     except ImportError as exc:
         raise EdgeVitError(
             f"AP is measured with pycocotools, which cannot be imported ({exc}); "
-            f"install it with {install_line('eval')}"
+            "install it with: pip install 'edgevit[eval]'"
         ) from exc
 
 

@@ -209,7 +209,7 @@ def run_without(names, *arguments):
 def test_without_any_runtime_classify_names_the_extras(tiny, picture):
     done = run_without(["onnxruntime", "openvino"], "classify", picture, "--model", tiny)
     assert done.returncode == 1
-    assert "pip install '.[onnxruntime]'" in done.stderr
+    assert "pip install 'edgevit[onnxruntime]'" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -223,7 +223,7 @@ def test_without_pytorch_export_names_the_extra(tmp_path):
     done = run_without(["torch"], "export", "cas_vit_xs", "--output", tmp_path / "x.onnx")
     assert done.returncode == 1
     assert "exporting needs torch" in done.stderr
-    assert "pip install '.[export]'" in done.stderr
+    assert "pip install 'edgevit[export]'" in done.stderr
 
 
 def test_without_pytorch_and_onnx_a_picture_is_classified(tiny, picture):

@@ -341,5 +341,5 @@ def test_nothing_is_printed(data, predictor, capsys):
 
 def test_without_pycocotools_the_extra_is_named(data, predictor, monkeypatch):
     monkeypatch.setitem(sys.modules, "pycocotools.cocoeval", None)
-    with pytest.raises(EdgeVitError, match=r"pip install '.\[eval\]'"):
+    with pytest.raises(EdgeVitError, match=r"pip install 'edgevit\[eval\]'"):
         evaluate(predictor, data.add([RED], [RED]))

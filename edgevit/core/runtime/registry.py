@@ -19,7 +19,6 @@ from edgevit.errors import (
     BackendNotFoundError,
     BackendUnavailableError,
     DeviceError,
-    install_line,
     suggestion,
 )
 
@@ -116,7 +115,7 @@ def _make(name: str) -> object:
     except ImportError as exc:
         raise BackendUnavailableError(
             f"backend {name!r} cannot be imported: {exc}. "
-            f"Install what it needs, for ours: {install_line(name)}"
+            f"Install what it needs, for ours: pip install 'edgevit[{name}]'"
         ) from exc
     except Exception as exc:  # foreign code: whatever it raises must not end `auto`
         raise BackendUnavailableError(
@@ -127,7 +126,7 @@ def _make(name: str) -> object:
 def _none_usable(reasons: dict[str, BackendError]) -> BackendError:
     if not reasons:
         return BackendUnavailableError(
-            f"no backend is registered; install one, such as {install_line('onnxruntime')}"
+            "no backend is registered; install one, e.g. pip install 'edgevit[onnxruntime]'"
         )
     listed = " ".join(str(reason) for reason in reasons.values())
     lacks_device = [reason for reason in reasons.values() if isinstance(reason, DeviceError)]

@@ -77,7 +77,7 @@ def test_missing_vendor_names_the_extra(install):
     with pytest.raises(BackendUnavailableError) as caught:
         get_backend("first")
     assert "No module named 'vendor_that_is_not_installed'" in str(caught.value)
-    assert "pip install '.[first]'" in str(caught.value)
+    assert "pip install 'edgevit[first]'" in str(caught.value)
 
 
 def test_plugin_that_is_no_backend_is_refused(install):
