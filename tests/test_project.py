@@ -109,9 +109,9 @@ def test_the_readmes_first_command_names_the_picture():
     assert done.stdout.splitlines()[1].split()[1] == "airplane"
 
 
-def test_continuous_integration_closes_with_the_readmes_test_command():
+def test_continuous_integration_runs_the_readmes_test_command():
     (command,) = re.findall(r"^python -m pip install -e .*pytest$", README, flags=re.MULTILINE)
-    assert (ROOT / ".ci/run").read_text().splitlines()[-1] == command
+    assert command in (ROOT / ".ci/run").read_text().splitlines()[-1]
 
 
 @pytest.mark.parametrize("name", ["airliner.jpg"])

@@ -2,7 +2,7 @@
 
 `tiny.onnx`: a linear classifier of 8x8 pictures into red, green and blue, with its spec and count.
 `tiny_dynamic.onnx`: the same with an open batch axis, without the count.
-`bare.onnx`: the same without metadata.
+`bare.onnx`: the same without metadata. `bare_224.onnx`: that, of 224x224 pictures.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ HERE = Path(__file__).parent
 SIZE = (8, 8)
 
 
-def linear_classifier(batch: int | str) -> onnx.ModelProto:
+def linear_classifier(batch: int | str, size: tuple[int, int] = SIZE) -> onnx.ModelProto:
     """Mean colour times 4: the strongest channel wins."""
     weight = numpy_helper.from_array(4 * np.eye(3, dtype=np.float32), "weight")
     bias = numpy_helper.from_array(np.array([0.1, 0.0, -0.1], np.float32), "bias")
@@ -32,7 +32,7 @@ def linear_classifier(batch: int | str) -> onnx.ModelProto:
         helper.make_node("Flatten", ["pooled"], ["features"]),
         helper.make_node("Gemm", ["features", "weight", "bias"], ["logits"]),
     ]
-    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, [batch, 3, *SIZE])
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, [batch, 3, *size])
     logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, [batch, 3])
     graph = helper.make_graph(nodes, "tiny", [image], [logits], [weight, bias])
     opset = helper.make_opsetid("", 17)
@@ -64,6 +64,7 @@ def main() -> None:
     """Write the files."""
     bare = linear_classifier(1)
     onnx.save(bare, HERE / "bare.onnx")
+    onnx.save(linear_classifier(1, (224, 224)), HERE / "bare_224.onnx")
     spec = spec_for(bare)
     metadata = {METADATA_KEY: spec.to_json(), "note": "made by a test"}
     counted = {**metadata, MULTIPLY_ADDS_KEY: "9"}  # of the Gemm

@@ -1,6 +1,7 @@
 """The camera script: sources, tasks, what it shows and writes, and how it ends."""
 
 import importlib.util
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from paths import EXAMPLES
 import edgevit
 
 SCRIPT = EXAMPLES / "camera_stream.py"
-VIDEOS = Path(__file__).parents[3] / "shared" / "data" / "video"
+VIDEOS = Path(os.environ.get("EDGEVIT_TEST_DATA", os.devnull)) / "video"
 FRAMES = 5
 
 
@@ -99,7 +100,7 @@ def test_the_drawn_frames_are_written(main, clip, tiny, tmp_path):
 def test_a_real_clip_is_read_to_its_end(main, tiny, capsys):
     clip = VIDEOS / "car-detection.mp4"
     if not clip.is_file():
-        pytest.skip("../shared/data/video is not on this machine")
+        pytest.skip("EDGEVIT_TEST_DATA holds no such video")
     main(clip, "--model", tiny.with_name("tiny_anchors.onnx"))
     assert len(capsys.readouterr().out.splitlines()) == 377
 

@@ -26,7 +26,7 @@ from edgevit.core.image.load import load_image
 from edgevit.errors import InputError
 
 IMAGES = DATA / "images"
-SHARED = Path(__file__).parents[4] / "shared" / "data"
+SHARED = Path(os.environ.get("EDGEVIT_TEST_DATA", os.devnull))
 FIXTURES = sorted(path.name for path in IMAGES.iterdir() if path.suffix not in (".py", ".tif", ""))
 PAD = (30, 90, 200)
 GREY_KEY = "grey_key.png"  # OpenCV does not read the transparent level of a grey PNG
@@ -44,7 +44,7 @@ has_gif = pytest.mark.skipif(not decodes("still.gif"), reason="this OpenCV decod
 has_animated_webp = pytest.mark.skipif(
     not decodes("animated.webp"), reason="this OpenCV decodes no animated WebP"
 )
-has_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the data folder is not beside this")
+has_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="EDGEVIT_TEST_DATA names no folder")
 
 
 MARKS = {"animated.webp": has_animated_webp} | {
