@@ -98,7 +98,7 @@ def modules_after(statement):
 
 
 def test_importing_edgevit_is_light():
-    heavy = VENDORS | {"cv2", "yaml", "click", "rich", "PIL"}
+    heavy = VENDORS | {"cv2", "yaml", "click", "rich", "PIL", "matplotlib"}
     assert not modules_after("import edgevit") & heavy
 
 
