@@ -98,7 +98,7 @@ def modules_after(statement):
 
 
 def test_importing_edgevit_is_light():
-    heavy = VENDORS | {"cv2", "yaml", "click", "rich", "PIL", "matplotlib"}
+    heavy = VENDORS | {"cv2", "yaml", "click", "rich", "PIL", "matplotlib", "filelock"}
     assert not modules_after("import edgevit") & heavy
 
 
@@ -112,6 +112,7 @@ def test_predicting_loads_neither_torch_nor_onnx_nor_the_command_line(tiny):
         "click",
         "rich",
         "PIL",
+        "filelock",
     }
 
 
