@@ -21,7 +21,6 @@ from edgevit.benchmark.report import (
     Comparison,
     Percentiles,
 )
-from edgevit.core.memory import resident_mib
 
 __all__ = [
     "MATMUL",
@@ -36,6 +35,5 @@ __all__ = [
     "Percentiles",
     "card",
     "compare",
-    "resident_mib",
     "write_plot",
 ]
