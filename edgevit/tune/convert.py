@@ -16,10 +16,10 @@ from typing import Any
 
 from edgevit import __version__
 from edgevit.core.cache import cache_dir
+from edgevit.core.digests import file_sha256
 from edgevit.core.errors import EdgeVitError, ExportError
 from edgevit.core.image import load_image
 from edgevit.core.precision import precision_of
-from edgevit.core.profile import digest_of
 from edgevit.tune.candidate import ModelFile
 
 Say = Callable[[str], object]
@@ -114,5 +114,5 @@ def _converted(
 def _key(model: Path, pictures: Sequence[Path]) -> str:
     """Digest of all that a conversion depends on."""
     seen = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in pictures]
-    facts = [digest_of(model), seen, __version__]
+    facts = [file_sha256(model), seen, __version__]
     return sha256(json.dumps(facts).encode()).hexdigest()[:16]
