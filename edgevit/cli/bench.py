@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 
 from edgevit.benchmark import Accuracy, Candidate, Comparison, card, compare, write_plot
-from edgevit.benchmark.plot import SUFFIXES
+from edgevit.benchmark.plot import SUFFIXES, require_matplotlib
 from edgevit.cli.accuracy import measured_accuracies, stated_accuracy
 from edgevit.cli.bench_tables import print_comparison
 from edgevit.cli.options import parse_size, split_commas
@@ -190,6 +190,7 @@ def _check_plot(
             f"--plot needs an accuracy, and the model zoo states none for {', '.join(lacking)}; "
             "pass --data DIR to measure it"
         )
+    require_matplotlib()
 
 
 def _write(comparison: Comparison, card_path: Path | None, plot_path: Path | None) -> None:

@@ -20,7 +20,7 @@ from edgevit.evaluate.data import (
     read_rows,
     shortened,
 )
-from edgevit.evaluate.label_map import LabelMap, read_label_map
+from edgevit.evaluate.label_map import LabelMap, read_label_map, require_pillow
 from edgevit.evaluate.report import Figures, Watch
 from edgevit.predictor import Predictor
 
@@ -41,7 +41,9 @@ def segmentation_figures(predictor: Predictor, data: DataSet, watch: Watch) -> F
 
     Raises:
         InputError: if the data does not fit, or a file cannot be read.
+        EdgeVitError: if Pillow is not installed.
     """
+    require_pillow()
     names = predictor.spec.class_names
     table = class_of_values(data, names)
     pairs, notes = _pairs(data)

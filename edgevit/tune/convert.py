@@ -14,10 +14,10 @@ from hashlib import sha256
 from pathlib import Path
 
 from edgevit import __version__
+from edgevit.core.cache.digests import file_sha256
 from edgevit.core.cache.files import cache_dir
 from edgevit.core.image.load import load_image
 from edgevit.core.model.precision import precision_of
-from edgevit.core.runtime.profile import digest_of
 from edgevit.errors import EdgeVitError, ExportError
 from edgevit.tune.candidate import ModelFile
 
@@ -118,5 +118,5 @@ def _converted(
 def _key(model: Path, pictures: Sequence[Path]) -> str:
     """Digest of all that a conversion depends on."""
     seen = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in pictures]
-    facts = [digest_of(model), seen, __version__]
+    facts = [file_sha256(model), seen, __version__]
     return sha256(json.dumps(facts).encode()).hexdigest()[:16]

@@ -1,6 +1,7 @@
 """`edgevit bench`."""
 
 import json
+import sys
 
 import cv2
 import numpy as np
@@ -82,7 +83,7 @@ def test_accuracy_is_measured_and_goes_into_card_and_plot(tiny, folders, tmp_pat
     assert result.output.count("66.67% top1") == 2
     assert "](plots/plot.svg)" in card.read_text()
     assert "top1 measured on 3 images of colors" in card.read_text()
-    assert "onnxruntime" in plot.read_text()
+    assert "2 threads" in plot.read_text()
 
 
 def test_the_zoos_accuracy_is_stated_where_none_is_measured():
@@ -118,6 +119,14 @@ def test_wrong_usage_is_refused_before_anything_runs(tiny, options, message):
     result = run(tiny, *options)
     assert result.exit_code == 2
     assert message in result.stderr
+
+
+def test_a_plot_without_matplotlib_is_refused_before_anything_runs(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    result = run("--plot", "a.png")
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert "pip install 'matplotlib>=3.8'" in result.stderr
 
 
 def test_a_card_that_cannot_be_written_is_an_error_after_the_figures(tiny, tmp_path):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import time
@@ -253,8 +253,9 @@ def _unlink(entry: EntryFiles, names: Iterable[str]) -> None:
 def _remove_free_locks(folder: Path) -> None:
     for name, _ in _files(folder):
         if OWN_NAME.match(name) and name.endswith(LOCK):
-            with _unless_held(folder / name):  # its release removes it
-                pass
+            with _unless_held(folder / name) as is_free, suppress(OSError):
+                if is_free:  # whoever waits for it sees that the file is gone, and makes it again
+                    (folder / name).unlink()
 
 
 @contextmanager

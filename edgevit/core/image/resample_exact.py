@@ -130,9 +130,9 @@ def banded_method(rows: AxisMapping, columns: AxisMapping, interpolation: str) -
 
 
 def _axis(mapping: AxisMapping, interpolation: str, precision: Precision) -> Axis:
-    length, corner = mapping.length, mapping.low + mapping.offset
-    if mapping.scale == 1 and corner == int(corner):
-        begin, nothing = int(corner), np.empty((0, 0, 0, 0), precision)
+    begin, length = mapping.offset, mapping.length
+    if mapping.scale == 1:
+        nothing = np.empty((0, 0, 0, 0), precision)
         return Axis(begin, begin + length, length, begin, (0, 0), nothing)
     first, weights = _runs(mapping, interpolation)
     taps = weights.shape[1]
@@ -153,7 +153,7 @@ def _runs(mapping: AxisMapping, interpolation: str) -> tuple[Indices, NDArray[np
     support, kernel = KERNELS[interpolation]
     stretch = max(mapping.scale, 1.0)
     outputs = mapping.offset + np.arange(mapping.length)
-    centres = mapping.low + (outputs + 0.5) * mapping.scale
+    centres = (outputs + 0.5) * mapping.scale
     first = np.floor(centres - support * stretch + 0.5).astype(np.int64)
     last = np.floor(centres + support * stretch + 0.5).astype(np.int64)
     pixels = first[:, None] + np.arange((last - first).max())

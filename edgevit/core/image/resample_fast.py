@@ -113,14 +113,14 @@ def _aligned_part(mapping: AxisMapping, factor: int) -> Part:
     firsts = np.arange(max(0, mapping.offset - reach), max(0, mapping.offset - margin) + 1)
     ends = np.arange(min(mapping.resized, last + margin), min(mapping.resized, last + reach) + 1)
     ends = ends[:, None]
-    begins = np.rint(mapping.low + firsts * mapping.scale).astype(np.int64)
-    counts = np.rint((mapping.low + ends * mapping.scale - begins) / factor).astype(np.int64)
+    begins = np.rint(firsts * mapping.scale).astype(np.int64)
+    counts = np.rint((ends * mapping.scale - begins) / factor).astype(np.int64)
     counts = np.minimum(counts, (mapping.source - begins) // factor)
     lengths = ends - firsts
     shifts = np.zeros(lengths.shape)
     for pixel in (mapping.offset, last):
         place = begins + (pixel - firsts) * counts * factor / lengths
-        meant = mapping.low + pixel * mapping.scale
+        meant = pixel * mapping.scale
         shifts = np.maximum(shifts, np.abs(place - meant) / mapping.scale)
     fits = (counts >= 1) & (counts * factor <= mapping.source - begins)
     shifts[~fits] = np.inf
@@ -137,8 +137,8 @@ def _aligned_part(mapping: AxisMapping, factor: int) -> Part:
 
 def _covering_part(mapping: AxisMapping, factor: int) -> Part:
     """The part that a warp to the window looks at, in whole blocks of `factor` pixels."""
-    first = mapping.low + (mapping.offset - 2) * mapping.scale - 2 * factor
-    last = mapping.low + (mapping.offset + mapping.length + 2) * mapping.scale + 2 * factor
+    first = (mapping.offset - 2) * mapping.scale - 2 * factor
+    last = (mapping.offset + mapping.length + 2) * mapping.scale + 2 * factor
     begin, end = max(math.floor(first), 0), min(math.ceil(last), mapping.source)
     # At the far edge of the image up to factor - 1 pixels drop out.
     count = min(math.ceil((end - begin) / factor), mapping.source // factor)
@@ -149,7 +149,7 @@ def _covering_part(mapping: AxisMapping, factor: int) -> Part:
 def _warp_row(mapping: AxisMapping, part: Part, factor: int) -> tuple[float, float]:
     """(factor, term) from centres of result pixels to those of the halved part's."""
     scale = mapping.scale / factor
-    corner = (mapping.low - part.begin) / factor + mapping.offset * scale
+    corner = mapping.offset * scale - part.begin / factor
     return scale, corner + scale / 2 - 0.5
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import logging
-import mmap
 import os
 import sys
 from collections.abc import Mapping
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
+from edgevit.core.cache.digests import file_sha256
 from edgevit.core.cache.files import write_atomically
 from edgevit.core.machine.cpu import allowed_cpus, cpu_name, usable_cores
 from edgevit.core.records import parse_record
@@ -70,7 +70,7 @@ class Mark:
     def holds(self, path: Path) -> bool:
         """Say whether `path` has this content."""
         try:
-            return self.is_untouched(path) or digest_of(path) == self.sha256
+            return self.is_untouched(path) or file_sha256(path) == self.sha256
         except OSError:  # it is not there any more
             return False
 
@@ -203,19 +203,7 @@ def mark(path: Path) -> Mark:
     """
     status = path.stat()
     stamps = (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-    return Mark(os.path.abspath(path), *stamps, digest_of(path))
-
-
-def digest_of(path: Path) -> str:
-    """Hex SHA-256 of a file that is not empty.
-
-    Raises:
-        OSError: if it cannot be read.
-    """
-    import hashlib  # loads OpenSSL, which most starts do without
-
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return hashlib.sha256(content).hexdigest()
+    return Mark(os.path.abspath(path), *stamps, file_sha256(path))
 
 
 @dataclass(frozen=True, slots=True)

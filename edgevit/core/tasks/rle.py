@@ -112,25 +112,12 @@ def rles_from_edges(edges: Sequence[NDArray[np.integer]], size: tuple[int, int])
     return tuple([RLE(size, text) for text in texts])
 
 
-def compress_counts(counts: NDArray[np.integer]) -> str:
-    """Write run lengths as COCO's text.
-
-    Args:
-        counts: (R,), background first.
+def _compress(counts: NDArray[np.integer], lengths: NDArray[np.int64]) -> list[str]:
+    """Write the run lengths of several masks, one after the other; `lengths` of them each.
 
     Source:
         COCO API `maskApi.c`, `rleToString`.
-
-    Example:
-        >>> compress_counts(np.array([6, 1, 40, 4, 5, 4, 5, 4, 21]))
-        '61X13mN000`0'
     """
-    (text,) = _compress(counts, np.array([len(counts)]))
-    return text
-
-
-def _compress(counts: NDArray[np.integer], lengths: NDArray[np.int64]) -> list[str]:
-    """Write the run lengths of several masks, one after the other; `lengths` of them each."""
     starts = np.cumsum(lengths) - lengths
     values = np.array(counts, np.int64)
     is_difference = np.arange(len(values)) - np.repeat(starts, lengths) > 2
@@ -164,7 +151,7 @@ def _groups_of(values: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def decompress_counts(text: str) -> NDArray[np.int64]:
-    """Read run lengths from COCO's text; inverse of `compress_counts`.
+    """Read run lengths from COCO's text.
 
     Raises:
         InputError: if it is not such a text.
