@@ -12,8 +12,11 @@ Names are loaded on first use, so that `import edgevit` costs little more than N
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from edgevit._lazy import lend
+
+__version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from edgevit.core.geometry import Geometry as Geometry
@@ -24,39 +27,14 @@ if TYPE_CHECKING:
     from edgevit.core.spec import ModelSpec as ModelSpec
     from edgevit.draw import draw as draw
     from edgevit.predictor import Predictor as Predictor
-
-__version__ = "0.1.0"
-
-_HOMES = {
-    "Classification": "edgevit.core.results",
-    "Detections": "edgevit.core.results",
-    "Geometry": "edgevit.core.geometry",
-    "InputSpec": "edgevit.core.spec",
-    "ModelSpec": "edgevit.core.spec",
-    "Predictor": "edgevit.predictor",
-    "Segmentation": "edgevit.core.results",
-    "draw": "edgevit.draw",
-}
-
-__all__ = [
-    "Classification",
-    "Detections",
-    "Geometry",
-    "InputSpec",
-    "ModelSpec",
-    "Predictor",
-    "Segmentation",
-    "draw",
-]
-
-
-def __getattr__(name: str) -> Any:  # any public name
-    if name not in _HOMES:
-        raise AttributeError(f"module 'edgevit' has no attribute {name!r}")
-    value = getattr(import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+else:
+    __getattr__, __dir__, __all__ = lend(
+        __name__,
+        {
+            "edgevit.core.geometry": ("Geometry",),
+            "edgevit.core.results": ("Classification", "Detections", "Segmentation"),
+            "edgevit.core.spec": ("InputSpec", "ModelSpec"),
+            "edgevit.draw": ("draw",),
+            "edgevit.predictor": ("Predictor",),
+        },
+    )

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,10 @@ VENDORS = {"torch", "onnx", "onnxruntime", "openvino", "tensorrt"}
 
 # Folder or module -> what of edgevit it may import; None: anything.
 LAYERS = {
+    "_lazy": set(),
     "core": {"core"},
     "errors": {"core"},
-    "backend": {"core"},
+    "backend": {"core", "_lazy"},
     "zoo": {"core"},
     "draw": {"core"},
     "adapters": {"core"},
@@ -29,10 +31,10 @@ LAYERS = {
     "tune": {"core", "predictor", "zoo", "evaluate", "tune", ""},
     "models": {"core", "models"},
     # quantising calibrates and measures with the model as it will be used
-    "export": {"core", "models", "export", "predictor", "evaluate", ""},
+    "export": {"core", "models", "export", "predictor", "evaluate", "_lazy", ""},
     "cli": None,
     "__main__": {"cli"},
-    "__init__": {"core", "predictor", "draw"},
+    "__init__": {"core", "predictor", "draw", "_lazy"},
 }
 
 SOURCES = sorted(PACKAGE.rglob("*.py"))
@@ -139,6 +141,20 @@ def test_the_public_names_are_these():
     ]
     assert set(edgevit.__all__) <= set(dir(edgevit))
     assert all(getattr(edgevit, name) is not None for name in edgevit.__all__)
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["edgevit", "edgevit.backend", pytest.param("edgevit.export", marks=pytest.mark.torch)],
+)
+def test_type_checkers_see_the_names_that_are_loaded_on_first_use(module):
+    facade = import_module(module)
+    tree = ast.parse(Path(facade.__file__).read_text(encoding="utf-8"))
+    (block,) = (node for node in tree.body if isinstance(node, ast.If))
+    seen = {imported.names[0].asname: imported.module for imported in block.body}
+    assert sorted(seen) == facade.__all__
+    for name, home in seen.items():
+        assert getattr(facade, name) is getattr(import_module(home), name)
 
 
 def test_a_name_that_edgevit_lacks_is_an_attribute_error():

@@ -6,17 +6,14 @@ ONNX Runtime, not PyTorch.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from edgevit._lazy import lend
 
 if TYPE_CHECKING:
     from edgevit.export.onnx import ExportReport as ExportReport
     from edgevit.export.onnx import export_model as export_model
-
-__all__ = ["ExportReport", "export_model"]
-
-
-def __getattr__(name: str) -> Any:  # either public name
-    if name not in __all__:
-        raise AttributeError(f"module 'edgevit.export' has no attribute {name!r}")
-    return getattr(import_module("edgevit.export.onnx"), name)
+else:
+    __getattr__, __dir__, __all__ = lend(
+        __name__, {"edgevit.export.onnx": ("ExportReport", "export_model")}
+    )
