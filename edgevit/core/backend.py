@@ -166,14 +166,14 @@ def unknown_device(device: str, backend: str, available: Iterable[str]) -> Devic
 
     Example:
         >>> print(unknown_device("cuda:1", "onnxruntime", ["cpu", "cuda:0"]))
-        device 'cuda:1' is not available to backend 'onnxruntime'; available: 'cpu', 'cuda:0'; \
-did you mean 'cuda:0'?
+        device 'cuda:1' is not available to backend 'onnxruntime' (did you mean 'cuda:0'?); \
+available: 'cpu', 'cuda:0'
     """
     names = list(available)
     listed = ", ".join(map(repr, names))
     return DeviceError(
-        f"device {device!r} is not available to backend {backend!r}; available: {listed}"
-        + suggestion(device, names)
+        f"device {device!r} is not available to backend {backend!r}{suggestion(device, names)}; "
+        f"available: {listed}"
     )
 
 
@@ -188,8 +188,8 @@ def check_options(options: Mapping[str, object], accepted: Iterable[str], backen
         if name not in known:
             listed = ", ".join(map(repr, known))
             raise InputError(
-                f"option {name!r} is unknown to backend {backend!r}; accepted: {listed}"
-                + suggestion(name, known)
+                f"option {name!r} is unknown to backend {backend!r}{suggestion(name, known)}; "
+                f"accepted: {listed}"
             )
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgevit.adapters import to_coco
-from edgevit.core.errors import EdgeVitError, InputError
+from edgevit.core.errors import EdgeVitError, InputError, install_hint
 from edgevit.core.heads import BoxHead, parse_head
 from edgevit.core.image_header import read_header
 from edgevit.core.results import Detections
@@ -161,7 +161,7 @@ def _require_pycocotools() -> None:
     except ImportError as exc:
         raise EdgeVitError(
             f"AP is measured with pycocotools, which cannot be imported ({exc}); "
-            "install it with: pip install 'edgevit[eval]'"
+            f"install it with: {install_hint('eval')}"
         ) from exc
 
 
@@ -176,7 +176,9 @@ def _annotations_file(data: DataSet) -> Path:
     layout = "a detector is measured on a COCO JSON in annotations/ and the pictures it names"
     listed = ", ".join(repr(path.name) for path in found)
     problem = f"has several annotations ({listed})" if found else "has no annotations that fit"
-    raise InputError(f"{str(data.folder)!r} {problem}: {layout}; choose with annotations or split")
+    raise InputError(
+        f"{str(data.folder)!r} {problem}: {layout}; choose with `annotations` or `split`"
+    )
 
 
 def _images_folder(data: DataSet, truth: CocoTruth) -> Path:

@@ -16,7 +16,7 @@ from typing import Any
 
 from edgevit import __version__
 from edgevit.core.cache import cache_dir
-from edgevit.core.errors import EdgeVitError, ExportError
+from edgevit.core.errors import EdgeVitError, ExportError, install_hint
 from edgevit.core.image import load_image
 from edgevit.core.precision import precision_of
 from edgevit.core.profile import digest_of
@@ -43,7 +43,7 @@ def _function(module: str, name: str) -> Any:  # these modules need the onnx pac
         return getattr(import_module(module), name)
     except ImportError as exc:
         raise ExportError(
-            f"converting needs {exc.name}, which is not installed: pip install 'edgevit[export]'"
+            f"converting needs {exc.name}, which is not installed: {install_hint('quantize')}"
         ) from exc
 
 

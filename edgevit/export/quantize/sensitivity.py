@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
-from edgevit.core.errors import InputError
+from edgevit.core.errors import InputError, suggestion
 from edgevit.export.quantize.compare import Reference
 from edgevit.export.quantize.forms import Form
 from edgevit.export.quantize.graph import Graph, Product
@@ -93,5 +93,6 @@ def check_layers(names: Collection[str], products: Sequence[Product]) -> None:
     unknown = sorted(set(names) - set(known))
     if unknown:
         raise InputError(
-            f"no layer {', '.join(unknown)} can be quantised; known: {', '.join(known)}"
+            f"no layer {', '.join(unknown)} can be quantised{suggestion(unknown[0], known)}; "
+            f"known: {', '.join(known)}"
         )
