@@ -1,8 +1,7 @@
 """Load, export and predict with each family: `06_families.py [VARIANT=CHECKPOINT...]`.
 
 Needs PyTorch (in the clone: `python -m pip install '.[export]'`). Without arguments one variant of
-each family gets a checkpoint of fresh weights, in place of the official one that `edgevit zoo show
-VARIANT` names.
+each family gets fresh weights, in place of those that `edgevit zoo show VARIANT` names.
 """
 
 import sys

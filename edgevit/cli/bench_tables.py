@@ -81,7 +81,7 @@ def _print_one(console: Console, report: BenchmarkReport) -> None:
 def _accuracy(report: BenchmarkReport) -> str:
     accuracy = report.accuracy
     if accuracy is None:
-        return "its accuracy was not measured; --data DIR measures it"
+        return "accuracy: not measured (--data DIR measures it)"
     return f"{accuracy.metric}: {accuracy.value:.2%}, {accuracy.source}"
 
 
