@@ -171,7 +171,7 @@ def zoo_entry(name: str) -> ZooEntry:
     zoo = load_zoo()
     if name not in zoo:
         listed = ", ".join(zoo)
-        raise ZooError(f"the zoo has no model {name!r}; it has {listed}{suggestion(name, zoo)}")
+        raise ZooError(f"the zoo has no model {name!r}{suggestion(name, zoo)}; it has {listed}")
     return zoo[name]
 
 

@@ -34,7 +34,7 @@ def strict_record(data: object, names: tuple[str, ...], where: str) -> dict[str,
         if name not in names:
             meant = suggestion(str(name), names)
             raise SpecError(
-                f"{where} has an unknown key {name!r}; known: {', '.join(names)}{meant}"
+                f"{where} has an unknown key {name!r}{meant}; known: {', '.join(names)}"
             )
     for name in names:
         require(name in data, f"{where} lacks the key {name!r}; every key must be given")

@@ -26,8 +26,8 @@ from edgevit.predictor import Predictor
 
 IGNORED = (255,)
 ADVICE = (
-    "name the values that count nowhere with ignore_index, or take values as the model's class ids "
-    "with first_class"
+    "name the values that count nowhere with `ignore_index`, or take values as the model's class "
+    "ids with `first_class`"
 )
 
 Pair = tuple[Path, Path]  # a picture and its labels
@@ -82,7 +82,7 @@ def confusion_matrix(
         values = np.unique(labels.reshape(-1)[rows == count + 1]).tolist()
         raise InputError(
             f"the labels {where!r} have the value {values[0]}, which is none of the model's "
-            f"{count} classes; if it counts nowhere, say so with ignore_index"
+            f"{count} classes; if it counts nowhere, say so with `ignore_index`"
         )
     return confusion[:count]
 

@@ -256,7 +256,7 @@ def _check_arguments(input_size: tuple[int, int], precision: str, half_weights: 
         raise ExportError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
     if half_weights and precision != "fp32":
         raise ExportError(
-            f"half_weights is for fp32 graphs; in {precision} they are stored so anyway. "
+            f"`half_weights` is for fp32 graphs; in {precision} they are stored so anyway. "
             "Leave one of the two out"
         )
     if len(input_size) != 2 or min(input_size) < 1:
@@ -272,7 +272,7 @@ def _kind_of(variant: str, definition: Definition) -> Kind:
 def _check_kind(variant: str, kind: Kind, size: tuple[int, int], form: str | None) -> None:
     if form is not None and form not in kind.forms:
         choice = f"must be one of {', '.join(kind.forms)}" if kind.forms else "is none of its own"
-        raise ExportError(f"the form of the output of {variant!r} {choice}, not {form!r}")
+        raise ExportError(f"the `form` of {variant!r} {choice}, not {form!r}")
     step = kind.size_step
     if any(side % step for side in size):
         height, width = (max(1, round(side / step)) * step for side in size)
@@ -285,7 +285,7 @@ def _check_kind(variant: str, kind: Kind, size: tuple[int, int], form: str | Non
 def _refuse(variant: str, kind: str, **given: bool) -> None:
     for name, is_given in given.items():
         if is_given:
-            raise ExportError(f"{name} is for {kind}s, which {variant!r} is not; leave it out")
+            raise ExportError(f"`{name}` is for {kind}s, which {variant!r} is not; leave it out")
 
 
 def _with_threshold(head: Mapping[str, Any], score_threshold: float | None) -> Mapping[str, Any]:

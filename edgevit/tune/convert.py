@@ -18,7 +18,7 @@ from edgevit.core.cache.digests import file_sha256
 from edgevit.core.cache.files import cache_dir
 from edgevit.core.image.load import load_image
 from edgevit.core.model.precision import precision_of
-from edgevit.errors import EdgeVitError, ExportError
+from edgevit.errors import EdgeVitError, ExportError, install_hint
 from edgevit.tune.candidate import ModelFile
 
 Say = Callable[[str], object]
@@ -47,7 +47,7 @@ def _explained() -> Iterator[None]:
         yield
     except ImportError as exc:
         raise ExportError(
-            f"converting needs {exc.name}, which is not installed: pip install 'edgevit[export]'"
+            f"converting needs {exc.name}, which is not installed: {install_hint('quantize')}"
         ) from exc
 
 

@@ -146,7 +146,7 @@ def _gate(data: DataSet, reference: Candidate, clock: Clock) -> Gate:
     except OutOfTime as exc:
         raise InputError(
             f"{clock.goal.budget_s:g} s do not suffice to convert the models and to evaluate the "
-            "reference; allow more time, or evaluate fewer pictures"
+            "reference; allow more time (`budget_s`), or evaluate fewer pictures (`limit`)"
         ) from exc
 
 

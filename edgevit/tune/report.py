@@ -40,8 +40,8 @@ class Goal:
         if self.objective not in OBJECTIVES:
             names = list(OBJECTIVES)
             raise InputError(
-                f"there is no objective {self.objective!r}; there are "
-                f"{', '.join(names)}{suggestion(self.objective, names)}"
+                f"there is no objective {self.objective!r}{suggestion(self.objective, names)}; "
+                f"there are {', '.join(names)}"
             )
         if not self.max_drop >= 0:
             raise InputError(f"max_drop must be from 0 points up, not {self.max_drop}")

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from edgevit.core.memory import resident_mib
 
 import edgevit
+from edgevit.core.machine.memory import resident_mib
 
 PICTURE = Path(__file__).parents[1] / "pictures" / "airliner.jpg"
 SIZES = np.random.default_rng(0).integers(100, 1000, (24, 2)).tolist()

@@ -1,6 +1,7 @@
 """`edgevit bench`."""
 
 import json
+import re
 import sys
 
 import cv2
@@ -147,3 +148,10 @@ def test_an_interrupt_prints_what_was_measured(tiny, monkeypatch, tmp_path):
     assert "overhead over the runtime's bare run" in result.stdout
     assert "edgevit: interrupted after 3 of 3 runs" in result.stderr
     assert not (tmp_path / "plot.png").exists()
+
+
+def test_what_is_fastest_comes_with_its_accuracy_or_that_none_was_measured(tiny, folders):
+    options = ("--backend", "onnxruntime", "--threads", "1,2", *SHORT)
+    assert "; accuracy: not measured (--data DIR measures it)" in run(tiny, *options).output
+    measured = run(tiny, *options, "--data", folders).output
+    assert re.search(r"fastest: . threads?; top1: 66.67%, measured on 3 images", measured)

@@ -217,7 +217,7 @@ def test_a_graph_that_differs_from_its_module_is_not_written(small, tmp_path, mo
     ("arguments", "message"),
     [
         ({"precision": "int4"}, "precision must be one of fp32, fp16"),
-        ({"precision": "fp16", "half_weights": True}, "half_weights is for fp32 graphs"),
+        ({"precision": "fp16", "half_weights": True}, "`half_weights` is for fp32 graphs"),
         ({"input_size": (0, 3)}, "input_size must be a"),
         ({"num_classes": 0}, "num_classes must be from 1 up"),
         ({"num_classes": 3, "class_names": ["a"]}, "1 class names were given for 3 classes"),

@@ -209,7 +209,7 @@ def _chosen(
     if not chosen:
         raise QuantizationError(
             f"no layer can be quantised with an error of the answers below {request.max_error}; "
-            "allow more with max_error, or keep the float32 file"
+            "allow more with `max_error`, or keep the float32 file"
         )
     return chosen
 

@@ -9,7 +9,7 @@ from edgevit.convert.int8.compare import Reference
 from edgevit.convert.int8.graph import Graph, Product
 from edgevit.convert.int8.report import LayerSensitivity
 from edgevit.convert.int8.target import Form
-from edgevit.errors import InputError
+from edgevit.errors import InputError, suggestion
 
 PICTURES = 4  # that each layer is measured on
 
@@ -93,5 +93,6 @@ def check_layers(names: Collection[str], products: Sequence[Product]) -> None:
     unknown = sorted(set(names) - set(known))
     if unknown:
         raise InputError(
-            f"no layer {', '.join(unknown)} can be quantised; known: {', '.join(known)}"
+            f"no layer {', '.join(unknown)} can be quantised{suggestion(unknown[0], known)}; "
+            f"known: {', '.join(known)}"
         )

@@ -99,7 +99,7 @@ def _require(condition: bool, name: str, value: object, accepted: str) -> None:
 def _require_known(name: str, value: str, known: Collection[str]) -> None:
     if value not in known:
         listed = ", ".join(map(repr, known))
-        raise InputError(f"{name} {value!r} is not one of {listed}{suggestion(value, known)}")
+        raise InputError(f"{name} {value!r} is unknown{suggestion(value, known)}; known: {listed}")
 
 
 @lru_cache(maxsize=32)

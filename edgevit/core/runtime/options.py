@@ -18,8 +18,8 @@ def check_options(options: Mapping[str, object], accepted: Iterable[str], backen
         if name not in known:
             listed = ", ".join(map(repr, known))
             raise InputError(
-                f"option {name!r} is unknown to backend {backend!r}; accepted: {listed}"
-                + suggestion(name, known)
+                f"option {name!r} is unknown to backend {backend!r}{suggestion(name, known)}; "
+                f"accepted: {listed}"
             )
 
 

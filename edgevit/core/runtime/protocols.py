@@ -166,14 +166,14 @@ def unknown_device(device: str, backend: str, available: Iterable[str]) -> Devic
 
     Example:
         >>> print(unknown_device("cuda:1", "onnxruntime", ["cpu", "cuda:0"]))
-        device 'cuda:1' is not available to backend 'onnxruntime'; available: 'cpu', 'cuda:0'; \
-did you mean 'cuda:0'?
+        device 'cuda:1' is not available to backend 'onnxruntime' (did you mean 'cuda:0'?); \
+available: 'cpu', 'cuda:0'
     """
     names = list(available)
     listed = ", ".join(map(repr, names))
     return DeviceError(
-        f"device {device!r} is not available to backend {backend!r}; available: {listed}"
-        + suggestion(device, names)
+        f"device {device!r} is not available to backend {backend!r}{suggestion(device, names)}; "
+        f"available: {listed}"
     )
 
 

@@ -290,7 +290,7 @@ def _paster(
     if masks not in PASTERS:
         raise InputError(f"masks must be one of {', '.join(PASTERS)} or None, not {masks!r}")
     if isinstance(head, AnchorHead) or head.mask_threshold is None:  # has no masks
-        raise InputError(f"{spec.name!r} finds boxes only; leave out masks={masks!r}")
+        raise InputError(f"{spec.name!r} finds boxes only; leave `masks` out")
     return partial(_paste, PASTERS[masks], head.mask_threshold)
 
 
