@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgevit.benchmark.report import Accuracy, BenchmarkReport, Comparison
 from edgevit.core.cache.files import write_atomically
-from edgevit.errors import EdgeVitError, InputError
+from edgevit.errors import EdgeVitError, InputError, install_hint
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,7 +53,7 @@ def require_matplotlib() -> None:
     except ImportError as exc:
         raise EdgeVitError(
             f"a plot is drawn with matplotlib, which cannot be imported ({exc}); "
-            "install it with: pip install 'matplotlib>=3.8'"
+            f"install it with: {install_hint('plot')}"
         ) from exc
 
 

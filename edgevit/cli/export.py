@@ -10,6 +10,7 @@ from rich.console import Console
 
 from edgevit.cli.command import Command, examples, require_extra
 from edgevit.cli.options import COUNT, PATH, parse_size
+from edgevit.core.model.task import TASKS
 from edgevit.errors import ExportError
 
 
@@ -32,7 +33,7 @@ from edgevit.errors import ExportError
 )
 @click.option(
     "--task",
-    type=click.Choice(["classify", "detect", "segment"]),
+    type=click.Choice(list(TASKS)),
     help="Check that NAME is a model for this task.  [default: no check]",
 )
 @click.option(

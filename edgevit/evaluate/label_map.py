@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgevit.core.image.header import read_header
-from edgevit.errors import EdgeVitError, InputError
+from edgevit.errors import EdgeVitError, InputError, install_hint
 
 GREY, PALETTE = 0, 3  # PNG's colour types with one sample for each pixel
 
@@ -29,8 +29,8 @@ def require_pillow() -> None:
         import PIL.Image  # noqa: F401
     except ImportError as exc:
         raise EdgeVitError(
-            f"label pictures are read with Pillow, which cannot be imported ({exc}); it is part of "
-            "edgevit's extra 'eval'. Install it with: pip install 'pillow>=10.3'"
+            f"label images are read with Pillow, which cannot be imported ({exc}); "
+            f"install it with: {install_hint('eval')}"
         ) from exc
 
 

@@ -100,7 +100,7 @@ def test_wrong_usage_exits_2(arguments):
 
 
 def test_an_interrupt_ends_it_cleanly(folder, monkeypatch):
-    def interrupted(self, batch, geometry):
+    def interrupted(self, batch, **graph_inputs):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Predictor, "infer", interrupted)
