@@ -73,7 +73,7 @@ class Diagnosis:
     backends: tuple[BackendState, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Describe as JSON values."""
+        """Give the fields as plain values that `json.dumps` takes, by name."""
         return asdict(self)
 
 

@@ -37,7 +37,7 @@ class BuildOptions:
     profiles: tuple[Profile, ...] | None
 
     def facts(self) -> dict[str, Any]:
-        """Describe as JSON values."""
+        """Give the fields as JSON values, as the cache's key takes them."""
         return asdict(self)
 
 

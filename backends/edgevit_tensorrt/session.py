@@ -35,7 +35,7 @@ class TensorRTRun:
         self._execution_number = execution.number
 
     def result(self) -> dict[str, AnyArray]:
-        """Wait for the outputs; they are borrowed."""
+        """Wait for the run and take its outputs, as `edgevit.backend.RunHandle` says."""
         self._session.require_valid(self._number)
         if self._execution.number != self._execution_number:
             raise InferenceError("this run's outputs are gone: a later one failed in their place")

@@ -37,7 +37,7 @@ class Line:
     width: float
 
     def svg(self) -> str:
-        """Describe as an element."""
+        """SVG of a `polyline` element, in pixels of the drawing."""
         points = " ".join(f"{x:.1f},{y:.1f}" for x, y in self.points)
         return (
             f'<polyline points="{points}" fill="none" stroke="{self.color}" '
@@ -45,7 +45,7 @@ class Line:
         )
 
     def paint(self, pixels: NDArray[np.uint8]) -> None:
-        """Draw on pixels."""
+        """Draw on uint8 (H, W, 3), BGR, of `SCALE` pixels for one of the drawing."""
         width = max(1, round(self.width * SCALE))
         points = [_fixed(self.points)]
         cv2.polylines(pixels, points, False, _bgr(self.color), width, cv2.LINE_AA, SUBPIXELS)
@@ -61,7 +61,7 @@ class Mark:
     color: str
 
     def svg(self) -> str:
-        """Describe as an element."""
+        """SVG of a `circle` or a `polygon` element, in pixels of the drawing."""
         if self.shape == CIRCLE:
             x, y = self.center
             return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{self.radius}" fill="{self.color}"/>'
@@ -69,7 +69,7 @@ class Mark:
         return f'<polygon points="{points}" fill="{self.color}"/>'
 
     def paint(self, pixels: NDArray[np.uint8]) -> None:
-        """Draw on pixels."""
+        """Draw on uint8 (H, W, 3), BGR, of `SCALE` pixels for one of the drawing."""
         color = _bgr(self.color)
         if self.shape == CIRCLE:
             (center,) = _fixed((self.center,)).tolist()
@@ -94,7 +94,7 @@ class Text:
     anchor: str = "start"
 
     def svg(self) -> str:
-        """Describe as an element."""
+        """SVG of a `text` element, in pixels of the drawing."""
         x, y = self.place
         return (
             f'<text x="{x:.1f}" y="{y:.1f}" font-size="{self.size}" fill="{self.color}" '
@@ -102,7 +102,7 @@ class Text:
         )
 
     def paint(self, pixels: NDArray[np.uint8]) -> None:
-        """Draw on pixels."""
+        """Draw on uint8 (H, W, 3), BGR, of `SCALE` pixels for one of the drawing."""
         scale = self.size * CAPITAL * SCALE / FONT_HEIGHT
         (width, _), _ = cv2.getTextSize(self.text, FONT, scale, SCALE)
         x = round(self.place[0] * SCALE - ANCHORS[self.anchor] * width)
@@ -123,7 +123,7 @@ class Drawing:
     items: list[Line | Mark | Text] = field(default_factory=list)
 
     def svg(self) -> str:
-        """Write as a document."""
+        """Write a whole SVG document, white beneath the items."""
         head = (
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{self.width}" height="{self.height}" '
             f'viewBox="0 0 {self.width} {self.height}" font-family="sans-serif">'

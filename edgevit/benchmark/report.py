@@ -48,7 +48,7 @@ class Percentiles:
 
     @classmethod
     def of(cls, times_ms: NDArray[np.float64]) -> Percentiles:
-        """Summarise times in milliseconds."""
+        """Take the percentiles of float64 (N,) times in milliseconds."""
         return cls(*(float(value) for value in np.percentile(times_ms, (50, 95, 99))))
 
 
@@ -144,7 +144,7 @@ class BenchmarkReport:
     accuracy: Accuracy | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Describe as JSON values."""
+        """Give the fields as plain values that `json.dumps` takes, by name."""
         return asdict(self)
 
 

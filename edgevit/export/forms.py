@@ -65,7 +65,7 @@ class Form:
 
 
 def in_float(verified: Verified, spec: ModelSpec) -> Form:
-    """Leave a graph as it is."""
+    """Keep the graph in float32, and record its own outputs in the spec."""
     return Form(verified.model, spec.with_test_vector(verified.vector(verified.outputs)))
 
 

@@ -81,7 +81,7 @@ class PairReport:
 
     @property
     def is_parity(self) -> bool:
-        """Whether nothing exceeds its limit."""
+        """Whether there are no problems: everything was answered, and is within `limits`."""
         return not self.problems
 
 
@@ -113,7 +113,7 @@ class ParityReport:
         return all(pair.is_parity for pair in self.pairs)
 
     def to_dict(self) -> dict[str, Any]:
-        """Describe as JSON values."""
+        """Give the fields as plain values that `json.dumps` takes, with each `is_parity`."""
         document = asdict(self) | {"is_parity": self.is_parity}
         for pair, record in zip(self.pairs, document["pairs"], strict=True):
             record["is_parity"] = pair.is_parity

@@ -116,7 +116,7 @@ def open_sides(
 
 
 def describe_side(predictor: Predictor) -> Side:
-    """Say what a loaded side is."""
+    """Name a loaded predictor's model, file, precision, backend and device."""
     path = predictor.path
     name = predictor.spec.name
     return Side(name, str(path), precision_of(path), predictor.backend, predictor.device)

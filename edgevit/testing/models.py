@@ -63,7 +63,7 @@ class Model:
 
     @property
     def path(self) -> Path:
-        """Where the file is."""
+        """Path of the ONNX file in the installed package."""
         return MODELS_FOLDER / self.file
 
     def feeds(self, batch: int = 2, scale: float = 100) -> Arrays:

@@ -65,7 +65,7 @@ class Candidate:
 
     @property
     def options(self) -> dict[str, object]:
-        """Options for the backend."""
+        """The backend's own options for `spinning` and `streams`; `threads` is not in."""
         waiting = SPINNING.get(self.backend, DEFAULT_SPINNING)[self.spinning]
         return {**waiting, **({"streams": self.streams} if self.streams > 1 else {})}
 
@@ -144,7 +144,7 @@ class Space:
             yield from product((threads,), spinning, self._streams(backend, threads))
 
     def _streams(self, backend: str, threads: int | None) -> Iterable[int]:
-        """A stream needs a thread."""
+        """Numbers of streams to try, none above the threads: each stream needs one."""
         if backend not in STREAMING:
             return (1,)
         return [count for count in self.streams if threads is None or count <= threads]

@@ -32,7 +32,7 @@ class Sample:
 
 
 class Measurer(Protocol):
-    """Runs candidates."""
+    """Times candidates on the pictures, in whatever process it likes."""
 
     def measure(self, candidate: Candidate, runs: int) -> Sample:
         """Predict `runs` times.
@@ -63,7 +63,7 @@ class Record:
 
     @property
     def runs(self) -> int:
-        """Number of predictions."""
+        """Number of predictions in all samples together."""
         return sum(len(sample.times_ms) for sample in self.samples)
 
     @property
@@ -78,7 +78,7 @@ class Record:
 
     @property
     def images_per_s(self) -> float:
-        """Median of the samples' rates."""
+        """Median over the samples of images per second."""
         return float(np.median([sample.images_per_s for sample in self.samples]))
 
     @property

@@ -88,7 +88,7 @@ class Row:
     problem: str | None
 
     def to_dict(self) -> dict[str, Any]:
-        """Describe as JSON values."""
+        """Give the fields as plain values that `json.dumps` takes, by name."""
         figures = asdict(self)
         del figures["candidate"]
         return {**self.candidate.to_dict(), **figures}

@@ -53,7 +53,7 @@ class EntryFiles:
 
     @property
     def size_bytes(self) -> int:
-        """How much disk its files take."""
+        """Bytes of all its files, temporary ones included."""
         return sum(self.sizes.values())
 
     @property

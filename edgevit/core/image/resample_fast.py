@@ -69,7 +69,7 @@ class HalvingMethod:
     warp: NDArray[np.float64] | None
 
     def prepare(self) -> HalvingResize:
-        """Allocate the buffers, for one thread."""
+        """Make what resamples, with buffers of its own that only one thread may use at a time."""
         return HalvingResize(self)
 
 

@@ -68,7 +68,7 @@ class Mark:
         )
 
     def holds(self, path: Path) -> bool:
-        """Say whether `path` has this content."""
+        """Whether `path` has this content; it is read only if its size or times have changed."""
         try:
             return self.is_untouched(path) or digest_of(path) == self.sha256
         except OSError:  # it is not there any more
@@ -94,7 +94,7 @@ class Surroundings:
 
     @classmethod
     def now(cls) -> Surroundings:
-        """Look at this machine."""
+        """Read them from this machine, as it is at this moment."""
         return cls(cpu_name(), usable_cores(), len(allowed_cpus()), _package_folders())
 
 
@@ -158,7 +158,7 @@ class Profile:
         )
 
     def to_json(self) -> str:
-        """Describe as one JSON document."""
+        """Give the JSON document that is kept as the profile's file."""
         return json.dumps(asdict(self), indent=1)
 
     @property
