@@ -50,8 +50,8 @@ class Diagnosis:
     """What this machine has.
 
     Args:
-        edgevit: version.
-        python: version.
+        edgevit: version of this package.
+        python: version of the interpreter.
         system: operating system and processor architecture.
         packages: versions of the installed packages that matter.
         cpu: processor name.

@@ -48,7 +48,7 @@ class Options:
     Args:
         build: what the engine depends on.
         threads: processor threads of the builder.
-        contexts: runs at a time.
+        contexts: how many runs may be in flight at a time.
         cuda_graph: whether a run whose shapes stay the same is captured.
         cache: folder of engines; None to keep none.
     """

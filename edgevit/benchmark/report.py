@@ -97,7 +97,7 @@ class BenchmarkReport:
         model: name in the spec.
         task: `classify`, `detect` or `segment`.
         path: the model file.
-        file_mib: its size.
+        file_mib: the file's size, in MiB.
         precision: what the file computes in, see `edgevit.core.model.precision`.
         backend: backend name.
         device: device name.

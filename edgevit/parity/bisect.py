@@ -61,7 +61,7 @@ class Lineage:
         """Follow the tensors that depend on a graph's inputs, and its outputs if they do not.
 
         Args:
-            graph: the reference's.
+            graph: the reference's graph.
             common: tensors that the other file's graph makes, too.
         """
         shown = set(common)
@@ -216,8 +216,8 @@ def first_divergence(
     """Find the first node at which two sides part.
 
     Args:
-        reference: what is right.
-        side: what differs.
+        reference: the side that is taken to be right.
+        side: the side that differs from it.
         feeds: inputs that show it, by name.
         limits: from which error on a tensor is bad; of ids, the tolerance is `1 - min_agreement`.
         threads: threads of one run; None for each backend's default.

@@ -27,10 +27,10 @@ class Pair:
         """Prepare to add pictures.
 
         Args:
-            reference: what is right.
-            side: what is compared with it.
-            spec: of both.
-            limits: by precision.
+            reference: the side that is taken to be right.
+            side: the side that is compared with it.
+            spec: the reference's; what matters here is the same in both.
+            limits: the limits that apply to each precision; the coarser one of the two counts.
         """
         self.reference = reference
         self.side = side

@@ -50,7 +50,7 @@ class PairReport:
     """How far one side is from the reference.
 
     Args:
-        side: the side.
+        side: the one that is compared with the reference.
         precision: the coarser of the two sides' precisions, whose limits apply by default.
         limits: what counts as parity.
         agreement: share, 0-1, of the same decisions: best classes, detections or pixels.

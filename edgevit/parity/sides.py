@@ -48,9 +48,9 @@ class Answer:
     """What a side answered for one picture.
 
     Args:
-        outputs: the graph's, by name.
-        result: what they mean; None where they mean nothing.
-        problem: why they do.
+        outputs: the graph's outputs by name, copied from the session.
+        result: what the outputs mean; None where they mean nothing, such as NaN.
+        problem: why they mean nothing; None where they mean something.
     """
 
     outputs: dict[str, AnyArray]

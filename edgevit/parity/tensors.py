@@ -162,7 +162,7 @@ def comparable(reference: Outputs, other: Outputs, head: Head) -> Pairs:
 
     Args:
         reference: outputs of one picture, by the spec's names.
-        other: the same of the other side.
+        other: the other side's outputs of the same picture.
         head: the spec's head.
 
     Returns:

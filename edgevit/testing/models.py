@@ -52,7 +52,7 @@ class Model:
     Args:
         file: name in `MODELS_FOLDER`.
         inputs: as a session must describe them, in this order.
-        outputs: likewise.
+        outputs: as a session must describe them, in this order.
         answer: computes the outputs.
     """
 

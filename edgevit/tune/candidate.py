@@ -46,7 +46,7 @@ class Candidate:
     """One way to run one file.
 
     Args:
-        file: which file.
+        file: the model's file, or one converted from it.
         backend: backend name.
         device: device name, not `auto`.
         threads: threads of one run; None for the backend's default.

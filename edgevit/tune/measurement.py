@@ -50,7 +50,7 @@ class Record:
     """Everything measured of a candidate so far.
 
     Args:
-        candidate: which.
+        candidate: the one that was measured.
         samples: in the order of measuring.
         accuracy: its main figure on the data, 0-1; None where it was not evaluated.
         problem: why it is out: it cannot be run, or is not accurate enough; None otherwise.

@@ -12,7 +12,7 @@ class AxisMapping:
     Args:
         source: pixels of the whole axis of the image.
         low: where the resized part begins, in source pixels, possibly fractional.
-        high: where it ends.
+        high: where the resized part ends, in source pixels, possibly fractional.
         resized: pixels of the whole result.
         offset: first wanted pixel of the result.
         length: number of wanted pixels.

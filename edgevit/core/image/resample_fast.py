@@ -55,8 +55,8 @@ class HalvingMethod:
     Args:
         size: (height, width) of the window of the result.
         halvings: how often the part is halved.
-        rows: the part's rows.
-        columns: the part's columns.
+        rows: the rows of the source that the window is made of.
+        columns: the columns of the source that the window is made of.
         interpolation: OpenCV's name for the last step.
         warp: float64 (2, 3), from result pixels to pixels of the halved part; None for a resize.
     """

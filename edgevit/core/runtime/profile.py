@@ -43,12 +43,12 @@ class Mark:
     """How a file is known again.
 
     Args:
-        path: absolute path.
-        size: bytes.
+        path: its absolute path.
+        size: length in bytes.
         modified_ns: time of the last change of its content, nanoseconds since 1970.
         changed_ns: time of the last change of the file or its entry; where the system has none, of
             its creation.
-        sha256: hex digest.
+        sha256: digest of its content, in hex.
     """
 
     path: str
@@ -113,8 +113,8 @@ class Profile:
         preprocess: `exact` or `fast`.
         options: the backend's own options.
         says: what was measured, in half a sentence.
-        recommends: another model that was found to be better, its path; None for none.
-        made: when, as text, UTC.
+        recommends: path of another model that was found to be better; None if this is the best.
+        made: when it was made, as text, in UTC.
         surroundings: see `Surroundings`.
         fingerprint: the machine and the libraries in full, `Fingerprint.to_dict()`.
         evidence: what the choice rests on, JSON values; `edgevit.tune` writes and explains them.
@@ -224,7 +224,7 @@ class Found:
 
     Args:
         path: the profile's file.
-        profile: the profile.
+        profile: what that file holds.
         problem: why it is not for the model; None where it is.
     """
 

@@ -85,7 +85,7 @@ def detections_from_outputs(
         score_threshold: 0-1, a detection's score is greater; None for the head's.
         max_detections: how many to answer at most; None for the head's.
         class_names: the classes that are wanted; None for all. The others suppress nothing.
-        masks: `bool` or `rle` for masks in that form; None for none.
+        masks: `bool` or `rle` for masks in that form; None to leave them out.
 
     Returns:
         The result, without timings, best first; equal scores keep the graph's order.

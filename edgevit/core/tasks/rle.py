@@ -95,7 +95,7 @@ def rles_from_edges(edges: Sequence[NDArray[np.integer]], size: tuple[int, int])
     """Encode masks of one size all at once; see `RLE.from_edges`.
 
     Args:
-        edges: of each mask.
+        edges: int (n,) for each mask, as `RLE.from_edges` takes them.
         size: (height, width) of the masks.
     """
     borders: list[NDArray[np.integer]] = [np.zeros(1, np.int64)]

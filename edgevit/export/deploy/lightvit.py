@@ -244,7 +244,7 @@ class DeployAttention(nn.Module):
         Args:
             query: (side * side, windows * B, heads, C / heads).
             gathered: (T * B, C).
-            windows: of an image.
+            windows: number of windows of one image.
 
         Returns:
             (windows * B, heads, side * side, C / heads).
@@ -287,7 +287,7 @@ class DeployBlock(nn.Module):
     """`Block` on rows.
 
     Args:
-        block: the block.
+        block: the trained block, which is not changed.
         pads: maps may need padding, whose zeros come after the scale and shift of `norm1`.
     """
 
