@@ -195,7 +195,7 @@ def _too_large(given: str, limit: int) -> str:
 def _three_channels(pixels: NDArray[Any], pad_color: tuple[int, int, int]) -> Pixels:
     """Bring uint8 or uint16 pixels with 1, 3 or 4 channels to uint8 (H, W, 3)."""
     if pixels.dtype == np.uint16:
-        pixels = cv2.convertScaleAbs(pixels, alpha=1 / 257)
+        pixels = cv2.convertScaleAbs(pixels, alpha=1 / 257)  # 65535 becomes 255
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
     if channels == 1:
         return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_GRAY2BGR), np.uint8)

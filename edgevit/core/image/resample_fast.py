@@ -91,6 +91,7 @@ def halving_method(
     code = ENLARGING.get(interpolation) if max(scales) < 1 else cv2.INTER_LINEAR
     if code is None or max(scales) > MAX_DISTORTION * min(scales):
         return None
+    # Halved once more, an axis would be shorter than the result, and detail would be lost.
     halvings = max(0, math.floor(math.log2(min(scales))))
     size, factor = (rows.length, columns.length), 2**halvings
     parts = [_aligned_part(axis, factor) for axis in (rows, columns)]

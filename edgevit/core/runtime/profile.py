@@ -262,7 +262,7 @@ def find_profile(model: Path) -> Found | None:
         The profile; None where there is none. One that cannot be read is reported as a warning.
     """
     found = [_judged(read, model) for path in _candidates(model) if (read := read_profile(path))]
-    found.sort(key=lambda one: one.problem is not None)
+    found.sort(key=lambda one: one.problem is not None)  # one that is for the model comes first
     return next(iter(found), None)
 
 

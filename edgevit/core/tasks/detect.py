@@ -128,6 +128,7 @@ def _select(
             "hold NaN or infinity. Run `edgevit doctor MODEL`"
         )
     clipped = _clip(boxes, geometry)
+    # What was found in the padding alone is empty now, and would be a box on the image's border.
     filled = np.flatnonzero((clipped[:, 2:] > clipped[:, :2]).all(axis=1))
     places, boxes, clipped = places[filled], boxes[filled], clipped[filled]
     kept = nms(
