@@ -152,7 +152,7 @@ def _crossings(
     column = np.arange(len(owner)) - starts[owner]
     values = _profiles(masks, columns, owner, column)
     is_inside = values >= threshold
-    # With a threshold of 0 the zeros around a mask would be inside, and crossings not come in pairs.
+    # With a threshold of 0 the zeros around a mask would be inside, and crossings not be in pairs.
     is_inside[:, 0] = is_inside[:, -1] = False
     knots = values.shape[1]
     line, knot = np.divmod(np.flatnonzero(is_inside[:, 1:] != is_inside[:, :-1]), knots - 1)
