@@ -50,8 +50,8 @@ class Diagnosis:
     """What this machine has.
 
     Args:
-        edgevit: version.
-        python: version.
+        edgevit: version of this package.
+        python: version of the interpreter.
         system: operating system and processor architecture.
         packages: versions of the installed packages that matter.
         cpu: processor name.
@@ -73,7 +73,7 @@ class Diagnosis:
     backends: tuple[BackendState, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Describe as JSON values."""
+        """Give the fields as plain values that `json.dumps` takes, by name."""
         return asdict(self)
 
 

@@ -87,7 +87,7 @@ class ZooEntry:
         return ASSETS / self.bundled.source if self.bundled else models_dir() / f"{self.name}.onnx"
 
     def to_dict(self) -> dict[str, Any]:
-        """Describe as JSON values."""
+        """Give the fields as plain values that `json.dumps` takes, by name."""
         return asdict(self)
 
 

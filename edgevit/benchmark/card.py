@@ -19,7 +19,7 @@ def card(comparison: Comparison, plot: str | None = None) -> str:
 
     Args:
         comparison: what `compare` answered.
-        plot: address of its plot, relative to the card; None for none.
+        plot: address of its plot, relative to the card; None to leave it out.
 
     Returns:
         The document.

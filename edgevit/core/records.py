@@ -62,7 +62,7 @@ def without_defaults(record: Mapping[str, Any], defaults: Mapping[str, Any]) -> 
 
 
 def require(condition: object, message: str) -> None:
-    """Refuse what does not hold."""
+    """Raise SpecError with `message` unless `condition` is true."""
     if not condition:
         raise SpecError(message)
 

@@ -125,8 +125,8 @@ def figures_of_confusion(
 
     Args:
         confusion: int64 (C, C + 1), see `confusion_matrix`.
-        names: of the C classes.
-        notes: of the data set.
+        names: the names of the C classes, in the order of their ids.
+        notes: what the reader of the figures should know of the data set, a sentence each.
     """
     labelled = confusion.sum(axis=1)
     right = np.diagonal(confusion)

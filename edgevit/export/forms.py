@@ -28,8 +28,8 @@ class Verified:
     """A float32 graph that computes its module.
 
     Args:
-        model: the graph.
-        module: the module.
+        model: the graph, traced from the module.
+        module: the deploy form that was traced, in eval mode.
         ending: how the graph ends.
         image: uint8 (H, W, 3), BGR, of the test vector.
         batch: the image preprocessed, float32 (1, 3, height, width).
@@ -51,11 +51,11 @@ class Verified:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Form:
-    """What is written.
+    """What is written to the file.
 
     Args:
-        model: the graph.
-        spec: with what it answers.
+        model: the graph, in the precision of the form.
+        spec: the spec, whose test vector holds what this graph answers.
         notes: what the user should know, one sentence each.
     """
 
@@ -65,7 +65,7 @@ class Form:
 
 
 def in_float(verified: Verified, spec: ModelSpec) -> Form:
-    """Leave a graph as it is."""
+    """Keep the graph in float32, and record its own outputs in the spec."""
     return Form(verified.model, spec.with_test_vector(verified.vector(verified.outputs)))
 
 

@@ -85,7 +85,7 @@ class DenseVariant:
 
     @property
     def task(self) -> str:
-        """`detect` or `segment`."""
+        """The head's task, `detect` or `segment`."""
         return HEADS[self.head].task
 
     @property

@@ -48,8 +48,8 @@ def compare(
         split: the part of the data set, such as `val`.
         limit: how many pictures to take, spread evenly; None for all.
         tolerance: see `Limits`; None for the default of the coarser precision of two sides.
-        min_agreement: the same.
-        min_iou: the same.
+        min_agreement: see `Limits`; None for the same default.
+        min_iou: see `Limits`; None for the same default.
         bisect: whether to look for the first node that diverges where a side is not within limits.
         progress: called with what is done (`pictures` or `bisecting`), how much, and of how much.
 

@@ -46,7 +46,7 @@ class Candidate:
     """One way to run one file.
 
     Args:
-        file: which file.
+        file: the model's file, or one converted from it.
         backend: backend name.
         device: device name, not `auto`.
         threads: threads of one run; None for the backend's default.
@@ -65,7 +65,7 @@ class Candidate:
 
     @property
     def options(self) -> dict[str, object]:
-        """Options for the backend."""
+        """The backend's own options for `spinning` and `streams`; `threads` is not in."""
         waiting = SPINNING.get(self.backend, DEFAULT_SPINNING)[self.spinning]
         return {**waiting, **({"streams": self.streams} if self.streams > 1 else {})}
 
@@ -144,7 +144,7 @@ class Space:
             yield from product((threads,), spinning, self._streams(backend, threads))
 
     def _streams(self, backend: str, threads: int | None) -> Iterable[int]:
-        """A stream needs a thread."""
+        """Numbers of streams to try, none above the threads: each stream needs one."""
         if backend not in STREAMING:
             return (1,)
         return [count for count in self.streams if threads is None or count <= threads]

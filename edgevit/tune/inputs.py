@@ -170,7 +170,7 @@ def space_of(
     Args:
         files: the files that can run.
         devices: devices by backend.
-        choices: what to vary.
+        choices: what the search may vary, and the rest of which this machine decides.
         has_streams: whether runs at a time are to be varied.
 
     Raises:

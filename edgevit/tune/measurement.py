@@ -32,7 +32,7 @@ class Sample:
 
 
 class Measurer(Protocol):
-    """Runs candidates."""
+    """Times candidates on the pictures, in whatever process it likes."""
 
     def measure(self, candidate: Candidate, runs: int) -> Sample:
         """Predict `runs` times.
@@ -50,7 +50,7 @@ class Record:
     """Everything measured of a candidate so far.
 
     Args:
-        candidate: which.
+        candidate: the one that was measured.
         samples: in the order of measuring.
         accuracy: its main figure on the data, 0-1; None where it was not evaluated.
         problem: why it is out: it cannot be run, or is not accurate enough; None otherwise.
@@ -63,7 +63,7 @@ class Record:
 
     @property
     def runs(self) -> int:
-        """Number of predictions."""
+        """Number of predictions in all samples together."""
         return sum(len(sample.times_ms) for sample in self.samples)
 
     @property
@@ -78,7 +78,7 @@ class Record:
 
     @property
     def images_per_s(self) -> float:
-        """Median of the samples' rates."""
+        """Median over the samples of images per second."""
         return float(np.median([sample.images_per_s for sample in self.samples]))
 
     @property

@@ -106,10 +106,9 @@ def search(
 
 
 class Clock:
-    """The time budget, between the search and whoever watches its progress."""
+    """The time budget, which runs from when this is made, and whoever watches the progress."""
 
     def __init__(self, goal: Goal, progress: Progress) -> None:
-        """Start it."""
         self.goal = goal
         self.is_over = False
         self._progress = progress
@@ -117,7 +116,7 @@ class Clock:
 
     @property
     def spent_s(self) -> float:
-        """Seconds since the start."""
+        """Seconds since the clock was made."""
         return perf_counter() - self._started
 
     def check(self) -> None:
@@ -132,7 +131,7 @@ class Clock:
         self.check()
 
     def report(self, what: str, done: int, total: int) -> None:
-        """Report progress."""
+        """Report progress of what must be finished, whatever time is left."""
         self._progress(what, done, total)
 
     def say(self, what: str) -> None:

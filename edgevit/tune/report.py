@@ -62,7 +62,7 @@ class Row:
     """One candidate's figures.
 
     Args:
-        candidate: which.
+        candidate: the one that the figures are of.
         runs: predictions measured; the 95th percentile of few says little.
         p50_ms: median time of a prediction, milliseconds.
         p95_ms: 95th percentile, milliseconds.
@@ -88,7 +88,7 @@ class Row:
     problem: str | None
 
     def to_dict(self) -> dict[str, Any]:
-        """Describe as JSON values."""
+        """Give the fields as plain values that `json.dumps` takes, by name."""
         figures = asdict(self)
         del figures["candidate"]
         return {**self.candidate.to_dict(), **figures}
@@ -99,8 +99,8 @@ class TuneReport:
     """What `search` found.
 
     Args:
-        goal: what was wanted.
-        task: of the models.
+        goal: the objective, and its bounds.
+        task: the task that all models have, e.g. `classify`.
         figure: name of the main figure of accuracy.
         reference_accuracy: main figure of the reference, 0-1.
         data: the data set's folder.
@@ -160,7 +160,7 @@ def report_of(
 
     Args:
         records: records with or without samples.
-        goal: what is wanted.
+        goal: the objective, which orders the rows, and its bounds.
         notes: what was left out, and why.
         facts: the fields of a TuneReport that are not read off the records.
     """
@@ -217,7 +217,7 @@ def rows_from(records: Sequence[Record], goal: Goal) -> list[Row]:
 
     Args:
         records: records with or without samples.
-        goal: what is wanted.
+        goal: the objective, which orders the rows, and its bounds.
     """
     measured = [record for record in records if record.samples]
     measured.sort(key=lambda record: (not record.is_reliable, goal.score(record)))

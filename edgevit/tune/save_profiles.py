@@ -24,9 +24,9 @@ def keep_profiles(
     preprocessing, which changes no answer.
 
     Args:
-        report: what was found.
+        report: what `search` found.
         marks: the models as they were when the search began.
-        specs: their specs.
+        specs: the spec of each model in `marks`.
 
     Returns:
         The report with the profiles' paths.

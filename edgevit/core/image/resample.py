@@ -123,7 +123,7 @@ class _Workspace:
 
 
 class _Thread(threading.local):
-    """Every thread has its own."""
+    """Each thread's workspaces, the one used last at the end."""
 
     def __init__(self) -> None:
         self.workspaces: dict[ResamplePlan, _Workspace] = {}

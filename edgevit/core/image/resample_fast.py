@@ -55,8 +55,8 @@ class HalvingMethod:
     Args:
         size: (height, width) of the window of the result.
         halvings: how often the part is halved.
-        rows: the part's rows.
-        columns: the part's columns.
+        rows: the rows of the source that the window is made of.
+        columns: the columns of the source that the window is made of.
         interpolation: OpenCV's name for the last step.
         warp: float64 (2, 3), from result pixels to pixels of the halved part; None for a resize.
     """
@@ -69,7 +69,7 @@ class HalvingMethod:
     warp: NDArray[np.float64] | None
 
     def prepare(self) -> HalvingResize:
-        """Allocate the buffers, for one thread."""
+        """Make what resamples, with buffers of its own that only one thread may use at a time."""
         return HalvingResize(self)
 
 
@@ -91,6 +91,7 @@ def halving_method(
     code = ENLARGING.get(interpolation) if max(scales) < 1 else cv2.INTER_LINEAR
     if code is None or max(scales) > MAX_DISTORTION * min(scales):
         return None
+    # Halved once more, an axis would be shorter than the result, and detail would be lost.
     halvings = max(0, math.floor(math.log2(min(scales))))
     size, factor = (rows.length, columns.length), 2**halvings
     parts = [_aligned_part(axis, factor) for axis in (rows, columns)]

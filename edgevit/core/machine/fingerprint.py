@@ -57,7 +57,7 @@ class Fingerprint:
     packages: Mapping[str, str]
 
     def to_dict(self) -> dict[str, Any]:
-        """Describe as JSON values."""
+        """Give the fields as plain values that `json.dumps` takes, by name."""
         return asdict(self)
 
     @classmethod

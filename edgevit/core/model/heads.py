@@ -63,7 +63,7 @@ class AnchorGrid:
 
     @property
     def per_cell(self) -> int:
-        """Number of anchors of a cell."""
+        """Number of anchors centred on one cell: each ratio with each scale."""
         return len(self.ratios) * len(self.scales)
 
 
@@ -137,12 +137,16 @@ class AnchorHead:
         _require_count("head.candidates_per_level", self.candidates_per_level)
 
     def to_dict(self) -> dict[str, Any]:
-        """Describe as JSON values."""
+        """Give the spec's `head`: `kind`, and the fields as JSON values."""
         return _to_dict(self.kind, self)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> AnchorHead:
-        """Parse what `to_dict` made."""
+        """Parse a spec's `head`, as `to_dict` gives it.
+
+        Raises:
+            SpecError: naming the key that is unknown, missing or wrong.
+        """
         names = ("kind", "anchors", "coder", "candidates_per_level", "selection")
         record = strict_record(dict(data), names, "head")
         return cls(
@@ -179,12 +183,16 @@ class BoxHead:
         return self.mask_threshold is not None
 
     def to_dict(self) -> dict[str, Any]:
-        """Describe as JSON values."""
+        """Give the spec's `head`: `kind`, and the fields as JSON values."""
         return _to_dict(self.kind, self)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> BoxHead:
-        """Parse what `to_dict` made."""
+        """Parse a spec's `head`, as `to_dict` gives it.
+
+        Raises:
+            SpecError: naming the key that is unknown, missing or wrong.
+        """
         record = strict_record(dict(data), ("kind", "selection", "mask_threshold"), "head")
         selection = parse_record(Selection, record["selection"], "head.selection")
         return cls(selection, record["mask_threshold"])
@@ -211,12 +219,16 @@ class MapHead:
         _require_count("head.stride", self.stride)
 
     def to_dict(self) -> dict[str, Any]:
-        """Describe as JSON values."""
+        """Give the spec's `head`: `kind`, and the fields as JSON values."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> MapHead:
-        """Parse what `to_dict` made."""
+        """Parse a spec's `head`, as `to_dict` gives it.
+
+        Raises:
+            SpecError: naming the key that is unknown, missing or wrong.
+        """
         return parse_record(cls, dict(data), "head")
 
 
@@ -229,7 +241,11 @@ class ClassHead:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> ClassHead:
-        """Check that there is nothing."""
+        """Parse a classifier's `head`.
+
+        Raises:
+            SpecError: if it holds anything.
+        """
         require(not data, f"head must be empty for a model that classifies, not {dict(data)!r}")
         return cls()
 
@@ -242,7 +258,7 @@ def _to_dict(kind: str, head: AnchorHead | BoxHead) -> dict[str, Any]:
 
 
 def _lists(value: Any) -> Any:  # any JSON value
-    """Tuples as the lists that JSON has."""
+    """Copy a JSON value with tuples as lists, which is what parsing JSON gives."""
     if isinstance(value, dict):
         return {key: _lists(item) for key, item in value.items()}
     return list(value) if isinstance(value, tuple) else value

@@ -114,7 +114,7 @@ class TestVector:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Describe as JSON values."""
+        """Give the fields as plain values that `json.dumps` takes, by name."""
         height, width, _ = self.image.shape
         record = {
             "image": {

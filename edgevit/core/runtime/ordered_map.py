@@ -58,6 +58,7 @@ class OrderedMap(Iterator[Result], Generic[Item, Result]):
         """Drop the work ahead and end the threads; closing twice is allowed."""
         self._items = iter(())
         self._due.clear()
+        # Calls that run cannot be stopped, and nobody waits for what they answer.
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def __del__(self) -> None:

@@ -43,12 +43,12 @@ class Mark:
     """How a file is known again.
 
     Args:
-        path: absolute path.
-        size: bytes.
+        path: its absolute path.
+        size: length in bytes.
         modified_ns: time of the last change of its content, nanoseconds since 1970.
         changed_ns: time of the last change of the file or its entry; where the system has none, of
             its creation.
-        sha256: hex digest.
+        sha256: digest of its content, in hex.
     """
 
     path: str
@@ -68,7 +68,7 @@ class Mark:
         )
 
     def holds(self, path: Path) -> bool:
-        """Say whether `path` has this content."""
+        """Whether `path` has this content; it is read only if its size or times have changed."""
         try:
             return self.is_untouched(path) or file_sha256(path) == self.sha256
         except OSError:  # it is not there any more
@@ -94,7 +94,7 @@ class Surroundings:
 
     @classmethod
     def now(cls) -> Surroundings:
-        """Look at this machine."""
+        """Read them from this machine, as it is at this moment."""
         return cls(cpu_name(), usable_cores(), len(allowed_cpus()), _package_folders())
 
 
@@ -113,8 +113,8 @@ class Profile:
         preprocess: `exact` or `fast`.
         options: the backend's own options.
         says: what was measured, in half a sentence.
-        recommends: another model that was found to be better, its path; None for none.
-        made: when, as text, UTC.
+        recommends: path of another model that was found to be better; None if this is the best.
+        made: when it was made, as text, in UTC.
         surroundings: see `Surroundings`.
         fingerprint: the machine and the libraries in full, `Fingerprint.to_dict()`.
         evidence: what the choice rests on, JSON values; `edgevit.tune` writes and explains them.
@@ -158,7 +158,7 @@ class Profile:
         )
 
     def to_json(self) -> str:
-        """Describe as one JSON document."""
+        """Give the JSON document that is kept as the profile's file."""
         return json.dumps(asdict(self), indent=1)
 
     @property
@@ -212,7 +212,7 @@ class Found:
 
     Args:
         path: the profile's file.
-        profile: the profile.
+        profile: what that file holds.
         problem: why it is not for the model; None where it is.
     """
 
@@ -250,7 +250,7 @@ def find_profile(model: Path) -> Found | None:
         The profile; None where there is none. One that cannot be read is reported as a warning.
     """
     found = [_judged(read, model) for path in _candidates(model) if (read := read_profile(path))]
-    found.sort(key=lambda one: one.problem is not None)
+    found.sort(key=lambda one: one.problem is not None)  # one that is for the model comes first
     return next(iter(found), None)
 
 

@@ -72,12 +72,12 @@ class Session(Protocol):
         """
 
     def close(self) -> None:
-        """Release the model. Closing twice is allowed."""
+        """Release the model and the outputs that were borrowed. Closing twice is allowed."""
 
 
 @runtime_checkable
 class RunHandle(Protocol):
-    """A run that was submitted."""
+    """One run that `AsyncSession.submit` has queued."""
 
     def result(self) -> Mapping[str, AnyArray]:
         """Wait for the run and take its outputs, once; any thread may, while others submit.

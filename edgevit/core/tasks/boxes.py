@@ -76,6 +76,7 @@ def anchors_of(grid: AnchorGrid, input_size: tuple[int, int]) -> Boxes:
     """
     scales = np.array(grid.scales, np.float32)
     stretch = np.sqrt(np.array(grid.ratios, np.float32))[:, None]
+    # A ratio changes the sides of an anchor, and keeps its area.
     halves = np.stack([scales / stretch, scales * stretch], axis=-1).reshape(-1, 2) / 2
     shape = np.concatenate([-halves, halves], axis=1)
     levels = []

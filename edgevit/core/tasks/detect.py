@@ -109,7 +109,7 @@ def parameters(
         score_threshold: 0-1, a detection's score is greater; None for the head's.
         max_detections: how many to answer at most; None for the head's.
         class_names: the classes that are wanted; None for all.
-        masks: `bool` or `rle` for masks in that form; None for none.
+        masks: `bool` or `rle` for masks in that form; None to leave them out.
 
     Raises:
         InputError: if one is not acceptable.
@@ -188,6 +188,7 @@ def _select(
             "hold NaN or infinity. Run `edgevit doctor MODEL`"
         )
     clipped = _clip(boxes, geometry)
+    # What was found in the padding alone is empty now, and would be a box on the image's border.
     filled = np.flatnonzero((clipped[:, 2:] > clipped[:, :2]).all(axis=1))
     places, boxes, clipped = places[filled], boxes[filled], clipped[filled]
     kept = nms(

@@ -95,9 +95,10 @@ def rles_from_edges(edges: Sequence[NDArray[np.integer]], size: tuple[int, int])
     """Encode masks of one size all at once; see `RLE.from_edges`.
 
     Args:
-        edges: of each mask.
+        edges: int (n,) for each mask, as `RLE.from_edges` takes them.
         size: (height, width) of the masks.
     """
+    # All masks' edges in one array, each between 0 and the end: one difference gives all counts.
     borders: list[NDArray[np.integer]] = [np.zeros(1, np.int64)]
     for places in edges:
         borders += [places, np.array([size[0] * size[1], 0])]
@@ -120,13 +121,15 @@ def _compress(counts: NDArray[np.integer], lengths: NDArray[np.int64]) -> list[s
     """
     starts = np.cumsum(lengths) - lengths
     values = np.array(counts, np.int64)
+    # From a mask's fourth count on, COCO writes the difference to the one two places before, which
+    # is small: the runs of neighbouring columns are alike.
     is_difference = np.arange(len(values)) - np.repeat(starts, lengths) > 2
     is_difference[:2] = False
     values[2:] -= np.where(is_difference[2:], counts[:-2], 0)
     groups = _groups_of(values)
     places = np.cumsum(groups) - groups
     text = np.empty(groups.sum(), np.uint8)
-    waiting = np.arange(len(values))
+    waiting = np.arange(len(values))  # numbers with groups left; after the first one, few
     for group in range(MAX_GROUPS):
         has_more = groups[waiting] > group + 1
         digits = (values[waiting] >> GROUP_BITS * group) & (MORE - 1)
