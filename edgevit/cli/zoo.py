@@ -41,7 +41,7 @@ def list_models(as_json: bool) -> None:
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def show(name: str, as_json: bool) -> None:
-    """Show one model: source, licence, size, accuracy, preprocessing, and how to get it."""
+    """Show one model: source, license, size, accuracy, preprocessing, and how to get it."""
     entry = zoo_entry(name)
     if as_json:
         click.echo(json.dumps(entry.to_dict() | {"is_here": entry.file.is_file()}))

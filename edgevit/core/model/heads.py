@@ -7,20 +7,21 @@ classifier's is empty. The others are written with `to_dict()` and read with `pa
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
-import numpy as np
-
 from edgevit.core.records import (
-    is_int,
-    is_number,
-    parse_record,
+    is_count,
+    is_finite,
+    is_positive,
+    parse,
     require,
     require_choice,
+    require_count,
     require_numbers,
-    strict_record,
+    require_share,
+    require_value,
 )
 
 Four = tuple[float, float, float, float]
@@ -43,13 +44,9 @@ class AnchorGrid:
     scales: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        _require_positive("head.anchors.strides", self.strides)
-        require(
-            all(map(is_int, self.strides)),
-            f"head.anchors.strides must be whole numbers, not {self.strides!r}",
-        )
-        _require_positive("head.anchors.ratios", self.ratios)
-        _require_positive("head.anchors.scales", self.scales)
+        require_numbers("strides", self.strides, is_count)
+        require_numbers("ratios", self.ratios, is_positive)
+        require_numbers("scales", self.scales, is_positive)
 
     @property
     def per_cell(self) -> int:
@@ -72,9 +69,11 @@ class Coder:
     max_log_ratio: float = MAX_LOG_RATIO
 
     def __post_init__(self) -> None:
-        require_numbers("head.coder.means", self.means, 4, np.isfinite)
-        require_numbers("head.coder.stds", self.stds, 4, lambda std: np.isfinite(std) and std > 0)
-        _require_positive("head.coder.max_log_ratio", (self.max_log_ratio,))
+        require_numbers("means", self.means, is_finite, 4)
+        require_numbers("stds", self.stds, is_positive, 4)
+        require_value(
+            "max_log_ratio", self.max_log_ratio, is_positive(self.max_log_ratio), "positive"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +93,9 @@ class Selection:
     max_detections: int = 100
 
     def __post_init__(self) -> None:
-        for name in ("score_threshold", "iou_threshold"):
-            _require_share(f"head.selection.{name}", getattr(self, name))
-        require(
-            isinstance(self.class_agnostic, bool),
-            f"head.selection.class_agnostic must be true or false, not {self.class_agnostic!r}",
-        )
-        _require_count("head.selection.max_detections", self.max_detections)
+        require_share("score_threshold", self.score_threshold)
+        require_share("iou_threshold", self.iou_threshold)
+        require_count("max_detections", self.max_detections)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,23 +117,11 @@ class AnchorHead:
     selection: Selection
 
     def __post_init__(self) -> None:
-        _require_count("head.candidates_per_level", self.candidates_per_level)
+        require_count("candidates_per_level", self.candidates_per_level)
 
     def to_dict(self) -> dict[str, Any]:
         """Describe as JSON values."""
         return _to_dict(self.kind, self)
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> AnchorHead:
-        """Parse what `to_dict` made."""
-        names = ("kind", "anchors", "coder", "candidates_per_level", "selection")
-        record = strict_record(dict(data), names, "head")
-        return cls(
-            parse_record(AnchorGrid, record["anchors"], "head.anchors"),
-            parse_record(Coder, record["coder"], "head.coder"),
-            record["candidates_per_level"],
-            parse_record(Selection, record["selection"], "head.selection"),
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,18 +141,11 @@ class BoxHead:
 
     def __post_init__(self) -> None:
         if self.mask_threshold is not None:
-            _require_share("head.mask_threshold", self.mask_threshold)
+            require_share("mask_threshold", self.mask_threshold)
 
     def to_dict(self) -> dict[str, Any]:
         """Describe as JSON values."""
         return _to_dict(self.kind, self)
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> BoxHead:
-        """Parse what `to_dict` made."""
-        record = strict_record(dict(data), ("kind", "selection", "mask_threshold"), "head")
-        selection = parse_record(Selection, record["selection"], "head.selection")
-        return cls(selection, record["mask_threshold"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,36 +162,25 @@ class MapHead:
     stride: int
 
     def __post_init__(self) -> None:
-        require_choice("head.kind", self.kind, ("logits", "classes"))
-        _require_count("head.stride", self.stride)
+        require_choice("kind", self.kind, ("logits", "classes"))
+        require_count("stride", self.stride)
 
     def to_dict(self) -> dict[str, Any]:
         """Describe as JSON values."""
         return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> MapHead:
-        """Parse what `to_dict` made."""
-        return parse_record(cls, dict(data), "head")
 
 
 @dataclass(frozen=True, slots=True)
 class ClassHead:
     """Head of a classifier, which has no parameters."""
 
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> ClassHead:
-        """Check that there is nothing."""
-        require(not data, f"head must be empty for a model that classifies, not {dict(data)!r}")
-        return cls()
-
 
 Head = ClassHead | AnchorHead | BoxHead | MapHead
 
-# Task -> kind -> what parses it.
-HEADS: dict[str, dict[str, Callable[[Mapping[str, Any]], Head]]] = {
-    "detect": {"anchors": AnchorHead.from_dict, "boxes": BoxHead.from_dict},
-    "segment": {"logits": MapHead.from_dict, "classes": MapHead.from_dict},
+# Task -> kind -> record.
+HEADS: dict[str, dict[str, type[AnchorHead | BoxHead | MapHead]]] = {
+    "detect": {"anchors": AnchorHead, "boxes": BoxHead},
+    "segment": {"logits": MapHead, "classes": MapHead},
 }
 
 
@@ -232,11 +197,12 @@ def parse_head(task: str, data: object) -> Head:
     require(isinstance(data, Mapping), f"head must be a mapping, not {type(data).__name__}")
     assert isinstance(data, Mapping)
     if task == "classify":
-        return ClassHead.from_dict(data)
+        require_value("head", data, not data, "empty for a model that classifies")
+        return ClassHead()
     kinds = HEADS[task]
     require("kind" in data, f"head lacks the key 'kind', one of {', '.join(kinds)}")
     require_choice("head.kind", data["kind"], tuple(kinds))
-    return kinds[data["kind"]](data)
+    return parse(kinds[data["kind"]], data, "head", beside=("kind",))
 
 
 def _to_dict(kind: str, head: AnchorHead | BoxHead) -> dict[str, Any]:
@@ -248,20 +214,3 @@ def _lists(value: Any) -> Any:  # any JSON value
     if isinstance(value, dict):
         return {key: _lists(item) for key, item in value.items()}
     return list(value) if isinstance(value, tuple) else value
-
-
-def _require_positive(name: str, values: object) -> None:
-    require(
-        isinstance(values, tuple)
-        and values
-        and all(is_number(value) and 0 < value < math.inf for value in values),
-        f"{name} must be positive numbers, not {values!r}",
-    )
-
-
-def _require_share(name: str, value: Any) -> None:  # any JSON value
-    require(is_number(value) and 0 <= value <= 1, f"{name} must be from 0 to 1, not {value!r}")
-
-
-def _require_count(name: str, value: Any) -> None:  # any JSON value
-    require(is_int(value) and value > 0, f"{name} must be a whole number from 1 up, not {value!r}")

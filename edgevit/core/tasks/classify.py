@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from edgevit.core.image.geometry import Geometry
 from edgevit.core.model.heads import ClassHead
 from edgevit.core.model.spec import ModelSpec
+from edgevit.core.runtime.options import check_count
 from edgevit.core.runtime.protocols import AnyArray
 from edgevit.core.tasks.results import Classification
-from edgevit.errors import InferenceError, InputError
+from edgevit.errors import InferenceError
 
 
 def classification_from_outputs(
@@ -46,8 +47,7 @@ def classification_from_logits(
         InputError: if `top_k` is not a whole number from 1 up.
         InferenceError: if a logit is not finite.
     """
-    if isinstance(top_k, bool) or not isinstance(top_k, int) or top_k < 1:
-        raise InputError(f"top_k must be a whole number from 1 up, not {top_k!r}")
+    check_count("top_k", top_k)
     best, total = _best_and_total(logits, min(top_k, len(logits)))
     ids = [index for _, index in best]
     return Classification(
