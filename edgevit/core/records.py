@@ -277,7 +277,7 @@ class _Short(reprlib.Repr):
 
     def repr_int(self, x: int, level: int) -> str:
         bits = x.bit_length()
-        return repr(x) if bits <= 64 else f"a whole number of {bits} bits"
+        return repr(x) if bits <= 128 else f"a whole number of {bits} bits"
 
 
 _SHORT = _Short()
