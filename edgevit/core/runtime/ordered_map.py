@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, TypeVar
 
+from edgevit.core.runtime.options import check_count
 from edgevit.errors import InputError
 
 Item = TypeVar("Item")
@@ -34,8 +35,7 @@ class OrderedMap(Iterator[Result], Generic[Item, Result]):
         Raises:
             InputError: if `workers` is not a whole number from 1 up, or `items` cannot be iterated.
         """
-        if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
-            raise InputError(f"workers must be a whole number from 1 up, not {workers!r}")
+        check_count("workers", workers)
         if isinstance(items, str | bytes) or not isinstance(items, Iterable):
             raise InputError(
                 f"map takes an iterable of images, not a {type(items).__name__}; "

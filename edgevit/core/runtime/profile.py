@@ -25,7 +25,7 @@ from zlib import crc32
 from edgevit.core.cache.digests import file_sha256
 from edgevit.core.cache.files import write_atomically
 from edgevit.core.machine.cpu import allowed_cpus, cpu_name, usable_cores
-from edgevit.core.records import parse_record
+from edgevit.core.records import parse, parse_json, require, shown
 from edgevit.core.runtime.registry import get_backend
 from edgevit.core.runtime.settings import Settings, profiles_dir
 from edgevit.errors import BackendError, SpecError
@@ -143,19 +143,10 @@ class Profile:
         Raises:
             SpecError: if it is not exactly that.
         """
-        try:
-            data = json.loads(text)
-        except ValueError as exc:
-            raise SpecError(f"the device profile is no JSON: {exc}") from exc
-        if isinstance(data, dict) and data.get("schema") != SCHEMA:
-            raise SpecError(f"the device profile has schema {data.get('schema')}, not {SCHEMA}")
-        raw = parse_record(cls, data, "the device profile")
-        return replace(
-            raw,
-            model=parse_record(Mark, raw.model, "model"),
-            file=parse_record(Mark, raw.file, "file"),
-            surroundings=parse_record(Surroundings, raw.surroundings, "surroundings"),
-        )
+        data = parse_json(text, "the device profile")
+        schema = data.get("schema") if isinstance(data, dict) else SCHEMA
+        require(schema == SCHEMA, f"the device profile has schema {shown(schema)}, not {SCHEMA}")
+        return parse(cls, data, "profile")
 
     def to_json(self) -> str:
         """Give the JSON document that is kept as the profile's file."""
@@ -258,7 +249,7 @@ def read_profile(path: Path) -> Found | None:
     """Read a profile's file; one that is not usable is reported as a warning."""
     try:
         return Found(path, Profile.from_json(path.read_text("utf-8")), None)
-    except (OSError, SpecError) as exc:
+    except (OSError, UnicodeDecodeError, SpecError) as exc:
         logger.warning("%s is not usable: %s; tune again", path, exc)
         return None
 

@@ -36,6 +36,7 @@ from numpy.typing import NDArray
 from edgevit.core.image.geometry import Geometry
 from edgevit.core.model.heads import AnchorGrid, AnchorHead, BoxHead, Selection
 from edgevit.core.model.spec import ModelSpec
+from edgevit.core.runtime.options import check_count
 from edgevit.core.runtime.protocols import AnyArray
 from edgevit.core.tasks.boxes import Boxes, anchors_of, decode_deltas, nms
 from edgevit.core.tasks.masks import masks_as_bool, masks_as_rle
@@ -263,8 +264,7 @@ def _selection(
         raise InputError(f"score_threshold must be a number from 0 to 1, not {threshold!r}")
     if not 0 <= threshold <= 1:
         raise InputError(f"score_threshold must be from 0 to 1, not {threshold!r}")
-    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise InputError(f"max_detections must be a whole number from 1 up, not {count!r}")
+    check_count("max_detections", count)
     return Selection(
         float(threshold), selection.iou_threshold, selection.class_agnostic, max_detections=count
     )
