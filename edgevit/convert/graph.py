@@ -87,25 +87,16 @@ def add_constant(graph: ir.Graph, name: str, values: NDArray[Any]) -> ir.Value:
     return graph.initializers[name]
 
 
-def make_node(
-    kind: str,
-    inputs: Sequence[ir.Value],
-    output: str,
-    *,
-    dtype: ir.DataType | None = None,
-    **attributes: Any,
-) -> ir.Node:
-    """A node with one output, by whose name and the operator it is named itself.
+def make_node(kind: str, inputs: Sequence[ir.Value], output: str, **attributes: Any) -> ir.Node:
+    """A node with one output, by whose name and the operator it is named itself."""
+    name = f"{output}.{kind}"
+    return ir.node(kind, inputs, attributes, outputs=[ir.val(output)], name=name)
 
-    Args:
-        kind: the operator.
-        inputs: what it reads.
-        output: the name of what it makes.
-        dtype: the type of that, where it matters.
-        attributes: of the node.
-    """
-    made = ir.val(output, dtype)
-    return ir.node(kind, inputs, attributes, outputs=[made], name=f"{output}.{kind}")
+
+def make_cast(value: ir.Value, dtype: ir.DataType, output: str) -> ir.Node:
+    """A node without a name that makes a value of another type."""
+    made = ir.val(output, dtype, value.shape)
+    return ir.node("Cast", [value], {"to": int(dtype)}, outputs=[made], name="")
 
 
 def replace_readers(old: ir.Value, new: ir.Value, *, but: Sequence[ir.Node] = ()) -> None:
@@ -113,21 +104,3 @@ def replace_readers(old: ir.Value, new: ir.Value, *, but: Sequence[ir.Node] = ()
     for node, place in old.uses():
         if node not in but:
             node.replace_input_with(place, new)
-
-
-def fold_stored_weights(model: ir.Model) -> None:
-    """Compute each Cast of a weight, in place: weights stored in half precision are float32 then.
-
-    It undoes `half_weights.store_in_half_precision` but for the rounding.
-    """
-    graph = model.graph
-    for node in list(graph):
-        if node.op_type != "Cast" or constant_of(node.inputs[0]) is None:
-            continue
-        stored, made = input_of(node), node.outputs[0]
-        dtype = ir.DataType(node.attributes["to"].as_int()).numpy()
-        weight = add_constant(graph, name_of(made), array_of(stored).astype(dtype))
-        made.replace_all_uses_with(weight, replace_graph_outputs=True)
-        graph.remove(node, safe=True)
-        if not stored.uses():
-            del graph.initializers[name_of(stored)]

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from edgevit.convert.graph import (
     constant_of,
-    fold_stored_weights,
     input_of,
     name_of,
     present,
     quantizing_operators,
     to_proto,
 )
+from edgevit.convert.half_weights import widen_stored_weights
 from edgevit.convert.session import Feeds, runner
 from edgevit.errors import QuantizationError
 
@@ -65,7 +65,7 @@ def read_float_model(path: Path) -> ir.Model:
             f"{str(path)!r} is quantised already ({', '.join(found)}); "
             "give the float32 file that `edgevit export` wrote"
         )
-    fold_stored_weights(model)
+    widen_stored_weights(model)
     for index, node in enumerate(model.graph):
         node.name = node.name or f"{node.op_type}_{index}"
     return model
