@@ -107,9 +107,8 @@ def as_rounded(model: ir.Model) -> ir.Model:
             node.attributes.clear()
         elif node in casts and node.outputs[0].dtype == HALF:
             node.attributes.add(ir.AttrInt64("to", FLOAT))
-        for value in node.outputs:
-            if value.dtype == HALF:
-                graph.insert_after(node, _rounding(value))
+        halves = [value for value in node.outputs if value.dtype == HALF]
+        graph.insert_after(node, [cast for value in halves for cast in _rounding(value)])
     for weight in graph.initializers.values():
         if weight.dtype == HALF:
             values = array_of(weight).astype(np.float32)
