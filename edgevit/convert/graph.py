@@ -83,7 +83,7 @@ def array_of(weight: ir.Value) -> NDArray[Any]:
 def add_constant(graph: ir.Graph, name: str, values: NDArray[Any]) -> ir.Value:
     """The weight of this name, which is added if it is not there."""
     if name not in graph.initializers:
-        graph.initializers.add(ir.val(name, const_value=ir.tensor(values, name=name)))
+        graph.initializers.add(ir.val(name, const_value=ir.Tensor(values, name=name)))
     return graph.initializers[name]
 
 

@@ -112,7 +112,7 @@ def as_rounded(model: ir.Model) -> ir.Model:
     for weight in graph.initializers.values():
         if weight.dtype == HALF:
             values = array_of(weight).astype(np.float32)
-            weight.const_value, weight.type = ir.tensor(values), ir.TensorType(FLOAT)
+            weight.const_value, weight.type = ir.Tensor(values), ir.TensorType(FLOAT)
     return rounded
 
 
