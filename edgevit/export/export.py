@@ -14,9 +14,9 @@ import torch
 from torch import nn
 
 from edgevit import __version__
+from edgevit.convert.graph import save_model
 from edgevit.convert.metadata import embed_multiply_adds, embed_spec
 from edgevit.convert.reference_inputs import preprocessed, test_image
-from edgevit.core.cache.files import write_atomically
 from edgevit.core.model.spec import ModelSpec, Provenance
 from edgevit.errors import ExportError
 from edgevit.export.checkpoint.class_names import default_class_names, read_class_names
@@ -180,7 +180,7 @@ def _write(
     count = ending.count(module, size)
     embed_multiply_adds(form.model, count)
     content = form.model.SerializeToString()
-    _save(destination, content)
+    save_model(destination, content)
     return ExportReport(
         path=destination,
         spec=form.spec,
@@ -299,10 +299,3 @@ def _notes(loaded: Checkpoint | None) -> tuple[str, ...]:
     if loaded is None:
         return ("no checkpoint was given: the weights are freshly initialised, answers are noise",)
     return loaded.notes
-
-
-def _save(destination: Path, content: bytes) -> None:
-    try:
-        write_atomically(destination, content)
-    except OSError as exc:
-        raise ExportError(f"the output {str(destination)!r} cannot be written: {exc}") from exc

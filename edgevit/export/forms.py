@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 from numpy.typing import NDArray
 from torch import nn
 
 from edgevit.convert.fp16.convert import half_graph, half_spec
+from edgevit.convert.graph import to_proto
 from edgevit.convert.half_weights import store_in_half_precision
 from edgevit.convert.reference_inputs import range_batches, relative_difference
 from edgevit.convert.session import load_graph
@@ -70,15 +72,17 @@ def in_float(verified: Verified, spec: ModelSpec) -> Form:
 
 
 def with_half_weights(verified: Verified, spec: ModelSpec) -> Form:
-    """Store a graph's weights in half precision, in place.
+    """Store a graph's weights in half precision.
 
     Raises:
         ExportError: if a weight is too large for half precision.
     """
-    store_in_half_precision(verified.model)
-    outputs = load_graph(verified.model, verified.ending.settings)(verified.batch)
+    stored = ir.from_proto(verified.model)
+    store_in_half_precision(stored)
+    model = to_proto(stored)
+    outputs = load_graph(model, verified.ending.settings)(verified.batch)
     spec = spec.with_test_vector(verified.vector(outputs))
-    return Form(verified.model, spec, _moved(verified, outputs))
+    return Form(model, spec, _moved(verified, outputs))
 
 
 def in_half(verified: Verified, spec: ModelSpec) -> Form:

@@ -260,12 +260,14 @@ def test_an_output_that_is_a_folder_is_refused(tmp_path):
 
 
 def test_weights_too_large_for_half_precision_are_named():
+    import onnx_ir
+
     from edgevit.convert.half_weights import store_in_half_precision
 
     weight = onnx.numpy_helper.from_array(np.full(2048, 1e6, np.float32), "large")
     graph = onnx.helper.make_graph([], "g", [], [], [weight])
     with pytest.raises(ExportError, match="'large' holds 1e"):
-        store_in_half_precision(onnx.helper.make_model(graph))
+        store_in_half_precision(onnx_ir.from_proto(onnx.helper.make_model(graph)))
 
 
 def test_class_names_are_read_from_a_file(tmp_path):

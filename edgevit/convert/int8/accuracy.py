@@ -40,7 +40,7 @@ def accuracy_of(
     if data is None:
         return None
     with TemporaryDirectory() as folder:
-        file = Path(folder) / "quantised.onnx"
+        file = Path(folder) / "quantized.onnx"
         file.write_bytes(content)
         before, after = (
             _evaluated(path, data, threads, step, progress)

@@ -68,13 +68,24 @@ class Samples:
         if array.shape != self.shape:
             return float("inf")
         difference = np.abs(array.reshape(-1)[:: self.stride].astype(np.float64) - self.values)
-        return float(np.max(np.where(np.isfinite(difference), difference, np.inf)))
+        return float(np.max(np.where(np.isfinite(difference), difference, np.inf), initial=0))
 
     def changed(self, array: NDArray[np.integer]) -> float:
         """Share of the kept values, 0-1, that another array has otherwise; 1 for another shape."""
         if array.shape != self.shape:
             return 1.0
         return float(np.mean(array.reshape(-1)[:: self.stride] != self.values))
+
+    def relative_error(self, array: NDArray[Any]) -> float:
+        """How far an array is from this one, as the tolerance of a test vector counts it.
+
+        Returns:
+            The largest difference over the largest kept value, or over 1 where that is smaller; of
+            class ids, the share that differ, 0-1.
+        """
+        if array.dtype.kind in "iu":
+            return self.changed(array)
+        return self.error(array) / max(1.0, float(np.abs(self.values).max(initial=0)))
 
     def to_dict(self) -> dict[str, Any]:
         """Describe as JSON values; `values` as base64 of little-endian float32."""

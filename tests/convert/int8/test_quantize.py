@@ -262,15 +262,16 @@ def test_an_interruption_leaves_nothing_behind(small, pictures, tmp_path):
 
 
 def test_a_graph_is_the_same_after_linear_layers_are_rewritten(small):
-    from edgevit.convert.int8.graph import Graph
+    from edgevit.convert.graph import to_proto
+    from edgevit.convert.int8.graph import read_float_model
     from edgevit.convert.int8.pointwise import linear_layers_as_convolutions
     from edgevit.convert.int8.quantize import _shapes
 
     batch = {"image": np.random.default_rng(3).standard_normal((1, 3, SIDE, SIDE), np.float32)}
-    graph = Graph.read(Path(small))
-    linear_layers_as_convolutions(graph, _shapes(graph, batch))
+    model = read_float_model(Path(small))
+    linear_layers_as_convolutions(model, _shapes(model, batch))
     before = onnxruntime.InferenceSession(small).run(None, batch)[0]
-    after = onnxruntime.InferenceSession(graph.model().SerializeToString()).run(None, batch)[0]
+    after = onnxruntime.InferenceSession(to_proto(model).SerializeToString()).run(None, batch)[0]
     np.testing.assert_allclose(after, before, atol=1e-5)
 
 
