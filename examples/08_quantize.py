@@ -10,7 +10,6 @@ from pathlib import Path
 
 import edgevit
 from edgevit.convert import quantize
-from edgevit.core.image.files import pictures_of
 from edgevit.doctor import self_test
 
 pictures = Path(__file__).parent / "pictures"
@@ -18,7 +17,7 @@ model = sys.argv[1] if len(sys.argv) > 1 else edgevit.Predictor().path
 folder = sys.argv[2] if len(sys.argv) > 2 else pictures
 output = sys.argv[3] if len(sys.argv) > 3 else Path(tempfile.mkdtemp()) / "int8.onnx"
 
-report = quantize(model, output, pictures_of(folder), limit=8)
+report = quantize(model, output, folder, limit=8)
 for name, speed in report.speeds.items():
     print(f"{name}: {speed.float32_ms:.2f} ms in float32, {speed.int8_ms:.2f} ms in int8")
 print(f"{report.path}: answers change by {report.error:.1%}, made for {report.backend}")

@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 from rich.table import Table
 
-from edgevit.core.image.files import pictures_of
 from edgevit.errors import QuantizationError
 from edgevit.evaluate import DataSet
 
@@ -105,12 +104,11 @@ def quantize(
     _require_packages()
     from edgevit.convert import quantize
 
-    pictures = pictures_of(calibration)
     with _Bar() as bar:
         report = quantize(
             source,
             output,
-            pictures,
+            calibration,
             name=model_name,
             backend=backend,
             threads=threads,

@@ -9,7 +9,7 @@ nothing else are evaluated once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from edgevit.errors import EdgeVitError, InputError
 from edgevit.evaluate import DataSet, evaluate
@@ -17,7 +17,6 @@ from edgevit.predictor import Predictor
 from edgevit.tune.candidate import Candidate
 from edgevit.tune.measurement import Record
 
-MAIN_FIGURE: Mapping[str, str] = {"classify": "top1", "detect": "AP", "segment": "mIoU"}
 ROUNDING = 1e-9  # of shares that are computed in floating point
 
 Progress = Callable[[str, int, int], object]
@@ -84,7 +83,7 @@ def evaluator_for(data: DataSet) -> Evaluator:
         what = f"accuracy of {path.stem} on {backend}, {mode}"
         with Predictor(path, backend=backend, device=device, preprocess=mode) as predictor:
             report = evaluate(predictor, data, progress=lambda d, t: progress(what, d, t))
-        value = report.overall[MAIN_FIGURE[report.task]]
+        _, value = report.main
         if value is None:
             raise InputError(f"the data {str(data.folder)!r} has nothing to measure accuracy on")
         return value

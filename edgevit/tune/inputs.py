@@ -7,13 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgevit.core.image.files import pictures_in, spread
+from edgevit.core.image.files import evenly_spaced
 from edgevit.core.machine.cpu import usable_cores
 from edgevit.core.model.metadata import read_metadata
 from edgevit.core.model.spec import METADATA_KEY, PREPROCESS_MODES, ModelSpec
 from edgevit.core.runtime.registry import backend_names, get_backend
 from edgevit.errors import BackendError, BackendUnavailableError, DeviceError, InputError
-from edgevit.evaluate import DataSet
 from edgevit.tune.candidate import Candidate, ModelFile, Space, thread_counts
 from edgevit.tune.convert import Converter, model_files
 from edgevit.zoo import find_model
@@ -118,21 +117,6 @@ def usable_devices(choices: Choices) -> tuple[dict[str, list[str]], list[str]]:
     return usable, notes
 
 
-def pictures_of(data: DataSet) -> list[Path]:
-    """List the pictures of a data set, without those that hold labels.
-
-    Raises:
-        InputError: if there are none.
-    """
-    split = data.folder / (data.split or "")
-    places = (data.images, data.folder / "images" / (data.split or ""), split / "images", split)
-    folder = next(place for place in (*places, data.folder) if place and place.is_dir())
-    found = pictures_in(folder)
-    if not found:
-        raise InputError(f"there are no pictures in {str(folder)!r}")
-    return found
-
-
 def runnable_files(
     paths: Sequence[Path],
     pictures: Sequence[Path],
@@ -148,7 +132,7 @@ def runnable_files(
     Raises:
         InputError: if nothing is left.
     """
-    calibrating = spread(pictures, CONVERTED_PICTURES)
+    calibrating = evenly_spaced(pictures, CONVERTED_PICTURES)
     files: list[ModelFile] = []
     notes: list[str] = []
     for path in paths:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from time import perf_counter
 
-from edgevit.core.image.files import spread
+from edgevit.core.image.files import evenly_spaced
+from edgevit.core.model.task import TASKS
 from edgevit.core.runtime.profile import mark
 from edgevit.errors import InputError
 from edgevit.evaluate import DataSet
-from edgevit.tune.accuracy import MAIN_FIGURE, Gate, evaluator_for
+from edgevit.tune.accuracy import Gate, evaluator_for
 from edgevit.tune.candidate import Candidate
 from edgevit.tune.convert import CONVERTERS, Converter
 from edgevit.tune.inputs import (
@@ -19,7 +19,6 @@ from edgevit.tune.inputs import (
     Choices,
     Model,
     model_paths,
-    pictures_of,
     read_specs,
     reference_of,
     runnable_files,
@@ -80,12 +79,12 @@ def search(
     paths = model_paths(models)
     specs = read_specs(paths)
     marks = [mark(path) for path in paths]
-    data = data if isinstance(data, DataSet) else DataSet(Path(data))
+    data = DataSet.of(data)
     devices, notes = usable_devices(choices)
-    found = pictures_of(data)
+    found = data.image_paths()
     files, left_out = runnable_files(paths, found, choices, converters, clock.say)
     space = space_of(files, devices, choices, has_streams=clock.goal.objective == "throughput")
-    pictures = Pictures(tuple(spread(found, MEASURED_PICTURES)), image_size)
+    pictures = Pictures(tuple(evenly_spaced(found, MEASURED_PICTURES)), image_size)
     mapped = clock.goal.objective == "throughput"
     processes = len(devices) + FINALISTS
     with ProcessMeasurer(pictures, mapped=mapped, spare=processes) as measurer:
@@ -95,7 +94,7 @@ def search(
         records,
         clock.goal,
         task=specs[0].task,
-        figure=MAIN_FIGURE[specs[0].task],
+        figure=TASKS[specs[0].task].metric,
         reference_accuracy=gate.reference,
         data=str(data.folder),
         notes=[*notes, *left_out],
