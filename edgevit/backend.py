@@ -19,6 +19,8 @@ from edgevit.core.runtime.protocols import (
     RunHandle,
     Session,
     TensorInfo,
+    TunableBackend,
+    TuningOptions,
     check_feeds,
     unknown_device,
 )
@@ -48,6 +50,8 @@ __all__ = [
     "RunHandle",
     "Session",
     "TensorInfo",
+    "TunableBackend",
+    "TuningOptions",
     "cache_dir",
     "check_feeds",
     "check_options",

@@ -93,7 +93,7 @@ class DataSet:
         return found
 
     def coco_files(self) -> list[Path]:
-        """List what may be the split's COCO JSON: in `annotations`, or beside where none is there."""
+        """List what may be the split's COCO JSON, in the folder `annotations` or without it."""
         folder = self.folder
         found = sorted(folder.glob("annotations/*.json")) or sorted(folder.glob("*.json"))
         if self.split is None:

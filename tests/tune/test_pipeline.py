@@ -23,9 +23,9 @@ CHOICES = Choices(backends=["onnxruntime"], threads=[1])
 
 
 class Simulated:
-    """What ProcessMeasurer is, with times that the test gives."""
+    """What Measurer is, with times that the test gives."""
 
-    def __init__(self, pictures, *, mapped=False, spare=0):
+    def __init__(self, images, *, mapped=False, spare=0):
         self.mapped = mapped
 
     def measure(self, candidate, runs):
@@ -43,7 +43,7 @@ class Simulated:
 
 @pytest.fixture
 def simulated(monkeypatch):
-    monkeypatch.setattr("edgevit.tune.pipeline.ProcessMeasurer", Simulated)
+    monkeypatch.setattr("edgevit.tune.pipeline.Measurer", Simulated)
 
 
 @pytest.fixture
@@ -164,7 +164,6 @@ def test_an_interrupt_keeps_nothing(model, data, simulated):
         ({"choices": Choices(device="warp")}, "no backend has the device 'warp'"),
         ({"choices": Choices(backends=["wrap"])}, "backend 'wrap' is not registered"),
         ({"choices": Choices(precisions=["int3"])}, "no model can be had in the precisions"),
-        ({"choices": Choices(threads=[0])}, "threads must be whole numbers from 1 up"),
         ({"goal": Goal(budget_s=1e-9)}, "do not suffice to convert"),
     ],
     ids=str,
@@ -173,6 +172,12 @@ def test_what_cannot_be_searched_is_said(tiny, data, simulated, arguments, match
     models = [tiny.with_name(name) for name in arguments.pop("models", ["tiny.onnx"])]
     with pytest.raises((InputError, EdgeVitError), match=match):
         search(models, data, converters={}, **arguments)
+
+
+@pytest.mark.parametrize("threads", [[], [2, 0]])
+def test_thread_counts_that_cannot_be_are_refused(threads):
+    with pytest.raises(InputError, match="threads must be whole numbers from 1 up"):
+        Choices(threads=threads)
 
 
 def test_there_is_nothing_to_explain_before(model):
