@@ -17,6 +17,7 @@ from edgevit.convert.int8.insert import WEIGHT_LIMIT  # noqa: E402
 from edgevit.core.image.files import pictures_in  # noqa: E402
 from edgevit.doctor import self_test  # noqa: E402
 from edgevit.errors import InputError, ModelError, QuantizationError, SpecError  # noqa: E402
+from edgevit.evaluate import DataSet  # noqa: E402
 from edgevit.predictor import Predictor  # noqa: E402
 
 BACKENDS = ("onnxruntime", "openvino")
@@ -175,6 +176,12 @@ def test_named_layers_stay_in_floating_point(small, pictures, tmp_path):
     assert "fc1.weight.1x1" in initializers(output)
     with pytest.raises(InputError, match="no layer fc9 can be quantised; known: mix, fc1, fc2"):
         quantize(small, output, paths, backend="tensorrt", keep_float=["fc9"])
+
+
+def test_a_data_set_calibrates_with_as_many_as_it_says(small, pictures, tmp_path):
+    data = DataSet(pictures, limit=3)
+    report = quantize(small, tmp_path / "int8.onnx", data, backend="tensorrt", rule="minmax")
+    assert report.images == 3
 
 
 def test_the_fastest_form_is_measured(small, pictures, tmp_path):
