@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from edgevit.core.runtime.protocols import RunHandle as RunHandle
     from edgevit.core.runtime.protocols import Session as Session
     from edgevit.core.runtime.protocols import TensorInfo as TensorInfo
+    from edgevit.core.runtime.protocols import TunableBackend as TunableBackend
+    from edgevit.core.runtime.protocols import TuningOptions as TuningOptions
     from edgevit.core.runtime.protocols import check_feeds as check_feeds
     from edgevit.core.runtime.protocols import unknown_device as unknown_device
 else:
@@ -58,6 +60,8 @@ else:
                 "RunHandle",
                 "Session",
                 "TensorInfo",
+                "TunableBackend",
+                "TuningOptions",
                 "check_feeds",
                 "unknown_device",
             ),

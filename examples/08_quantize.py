@@ -22,7 +22,7 @@ model = sys.argv[1] if len(sys.argv) > 1 else edgevit.Predictor().path
 folder = sys.argv[2] if len(sys.argv) > 2 else pictures
 output = sys.argv[3] if len(sys.argv) > 3 else Path(tempfile.mkdtemp()) / "int8.onnx"
 
-report = quantize(model, output, sorted(Path(folder).rglob("*.jpg")), limit=8)
+report = quantize(model, output, folder, limit=8)
 for name, speed in report.speeds.items():
     print(f"{name}: {speed.float32_ms:.2f} ms in float32, {speed.int8_ms:.2f} ms in int8")
 print(f"{report.path}: answers change by {report.error:.1%}, made for {report.backend}")

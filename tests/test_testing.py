@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgevit.backend import AsyncSession, Backend, Session, TensorInfo
+from edgevit.backend import AsyncSession, Backend, Session, TensorInfo, TuningOptions
 from edgevit.errors import DeviceError, InferenceError, InputError
 from edgevit.testing import (
     CHECKS,
@@ -59,6 +59,13 @@ def wrapped_load(change):
         )
 
     return apply
+
+
+def tuned(options):
+    """Offer something to tune."""
+    return lambda runtime, monkeypatch: monkeypatch.setattr(
+        runtime.NumpyBackend, "tuning_options", lambda self: options, raising=False
+    )
 
 
 def operator(name, function):
@@ -202,6 +209,7 @@ BROKEN = {
     "unknown_device_is_refused": wrapped_load(any_device),
     "unknown_option_is_refused": wrapped_load(without_options),
     "threads_option_is_checked": wrapped_load(without_options),
+    "tuning_options_do_not_change_answers": tuned(TuningOptions({"never": {"spin": False}})),
     "unreadable_models_are_refused": wrapped_load(vendor_error_while_loading),
     "unsupported_operator_is_refused": wrapped_load(vendor_error_while_loading),
     "any_path_is_loaded": wrapped_load(ascii_paths),

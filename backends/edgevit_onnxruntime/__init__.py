@@ -26,6 +26,7 @@ from typing import Any
 import onnxruntime
 
 from edgevit.backend import (
+    TuningOptions,
     check_options,
     threads_option,
     unknown_device,
@@ -61,6 +62,13 @@ MAX_IN_FLIGHT = 3
 # Threads spin while a run lasts and never after it: an idle session that goes on spinning takes
 # half of a two-core processor away from every other session.
 CONFIG = {"session.force_spinning_stop": "1"}
+
+# The other ways to wait for work: also after a run, or not even during one.
+SPINNING = {
+    "until-done": {},
+    "always": {"config": {"session.force_spinning_stop": "0"}},
+    "never": {"config": {"session.intra_op.allow_spinning": "0"}},
+}
 
 OPTIONS = ("threads", "config", "provider_options", "io_binding", "cuda_graph")
 
@@ -105,6 +113,10 @@ class OnnxRuntimeBackend:
         places = 1 if has_graph and kind == "tensorrt" else MAX_IN_FLIGHT
         memory = Memory(MEMORIES[kind], int(index or 0))
         return BoundSession(session, memory, max_in_flight=places, is_captured=has_graph)
+
+    def tuning_options(self) -> TuningOptions:
+        """How threads wait; see `edgevit.backend.TunableBackend`."""
+        return TuningOptions(SPINNING)
 
 
 def _devices_of(kind: str) -> list[str]:

@@ -25,6 +25,7 @@ from edgevit.backend import (
     Build,
     CompiledCache,
     CompiledModel,
+    TuningOptions,
     cache_dir,
     check_options,
     count_option,
@@ -47,6 +48,9 @@ CPU_CONFIG: dict[str, object] = {
     "ENABLE_CPU_PINNING": False,
     PRECISION: "f32",
 }
+
+# Threads cannot be told how long to spin, only whether to stay on their cores.
+SPINNING = {"default": {}, "pinned": {"config": {"ENABLE_CPU_PINNING": True}}}
 
 AUTO = "auto:"
 RANKS = {"gpu": 1, "cpu": 2}  # others last: OpenVINO's AUTO leaves the NPU out by default, too
@@ -77,6 +81,10 @@ class OpenVINOBackend:
         if folder is None or device.lower().startswith(AUTO):
             return self._session(model, device.upper(), config)
         return self._cached_session(model, device.upper(), config, folder)
+
+    def tuning_options(self) -> TuningOptions:
+        """Pinned threads and streams; see `edgevit.backend.TunableBackend`."""
+        return TuningOptions(SPINNING, has_streams=True)
 
     def _rank(self, name: str) -> tuple[int, str]:
         kind = name.partition(".")[0]

@@ -47,7 +47,7 @@ def measured_accuracies(
         progress: called with what is evaluated, how many pictures are done, and of how many.
 
     Returns:
-        The task's first figure for each report; None where the data has nothing for it.
+        The task's main figure for each report; None where the data has nothing for it.
     """
     found: dict[tuple[str, ...], Accuracy | None] = {}
     for report in reports:
@@ -69,7 +69,7 @@ def _measure(report: BenchmarkReport, data: DataSet, progress: Progress) -> Accu
         evaluation = evaluate(
             predictor, data, progress=lambda done, total: progress(phase, done, total)
         )
-    metric, value = next(iter(evaluation.overall.items()))
+    metric, value = evaluation.main
     if value is None:
         return None
     source = f"measured on {evaluation.images} images of {data.folder.resolve().name}"

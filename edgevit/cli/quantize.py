@@ -21,7 +21,6 @@ from edgevit.cli.options import (
     threads_option,
 )
 from edgevit.cli.progress import progress_bar
-from edgevit.core.image.files import pictures_of
 from edgevit.evaluate import DataSet
 
 if TYPE_CHECKING:
@@ -137,12 +136,11 @@ def quantize(
     require_extra("quantize", "quantizing")
     from edgevit.convert import quantize as write_int8
 
-    images = pictures_of(calibration)
     data_set = None
     if data is not None:
         data_set = DataSet(data, split=split, labels=labels, ignore_index=ignore_index or None)
     with progress_bar() as show:
-        report = write_int8(source, output, images, data=data_set, progress=show, **choices)
+        report = write_int8(source, output, calibration, data=data_set, progress=show, **choices)
     if as_json:
         click.echo(json.dumps(report.to_dict(), ensure_ascii=False))
     else:

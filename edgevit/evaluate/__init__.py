@@ -19,7 +19,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from edgevit.core.tasks.reader import result_type
 from edgevit.core.tasks.results import Classification, Detections, Result, Segmentation
@@ -27,7 +26,7 @@ from edgevit.errors import InputError
 from edgevit.evaluate.classify import classification_figures
 from edgevit.evaluate.data import DataSet
 from edgevit.evaluate.detect import detection_figures
-from edgevit.evaluate.report import EvaluationReport, Figures, Progress, Watch
+from edgevit.evaluate.report import EvaluationReport, Figures, Progress, TimedLoop
 from edgevit.evaluate.segment import segmentation_figures
 from edgevit.predictor import Predictor
 
@@ -38,7 +37,7 @@ __all__ = ["DataSet", "EvaluationReport", "evaluate"]
 class Measure:
     """How a task is measured, and which of a DataSet's fields are for other tasks."""
 
-    figures: Callable[[Predictor, DataSet, Watch], Figures]
+    figures: Callable[[Predictor, DataSet, TimedLoop], Figures]
     foreign: tuple[str, ...]
 
 
@@ -73,15 +72,14 @@ def evaluate(
         InputError: if the data does not fit the model, or a file cannot be read.
         EdgeVitError: if AP is to be measured without the extra `eval`.
     """
-    if not isinstance(data, DataSet):
-        data = DataSet(Path(data))
+    data = DataSet.of(data)
     task = predictor.spec.task
     measure = MEASURES[result_type(task)]
     for name in measure.foreign:
         if getattr(data, name) is not None:
             raise InputError(f"`{name}` does not apply to {predictor.spec.name!r}, a {task} model")
-    watch = Watch(progress)
-    figures = measure.figures(predictor, data, watch)
+    loop = TimedLoop(progress)
+    figures = measure.figures(predictor, data, loop)
     return EvaluationReport(
         model=predictor.spec.name,
         path=str(predictor.path),
@@ -91,9 +89,9 @@ def evaluate(
         task=task,
         data=str(data.folder),
         split=data.split,
-        images=len(watch.timings),
+        images=len(loop.timings),
         overall=figures.overall,
         per_class=figures.per_class,
         notes=figures.notes,
-        timings_ms=watch.medians_ms(),
+        timings_ms=loop.medians_ms(),
     )

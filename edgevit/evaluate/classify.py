@@ -16,7 +16,7 @@ from edgevit.evaluate.data import (
     names_in_data,
     read_rows,
 )
-from edgevit.evaluate.report import ClassFigures, Figures, Watch
+from edgevit.evaluate.report import ClassFigures, Figures, TimedLoop
 from edgevit.predictor import Predictor
 
 LISTS = ("labels.csv", "labels.txt")
@@ -25,7 +25,7 @@ TOP = 5
 Labelled = tuple[Path, int]  # a picture and its class id
 
 
-def classification_figures(predictor: Predictor, data: DataSet, watch: Watch) -> Figures:
+def classification_figures(predictor: Predictor, data: DataSet, loop: TimedLoop) -> Figures:
     """Count how often the right class is the best one, and among the best five.
 
     Raises:
@@ -34,7 +34,7 @@ def classification_figures(predictor: Predictor, data: DataSet, watch: Watch) ->
     names = predictor.spec.class_names
     samples = data.limited(labelled_pictures(data, names_in_data(data, predictor.spec)))
     hits = np.zeros((len(names), 3), np.int64)  # for each class: pictures, top-1, top-5
-    for (_, class_id), result in watch.answers(
+    for (_, class_id), result in loop.answers(
         samples, lambda sample: predictor.classify(sample[0], top_k=TOP)
     ):
         is_right = result.class_ids == class_id

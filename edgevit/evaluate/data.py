@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgevit.core.image.files import Item, spread
+from edgevit.core.image.files import SUFFIXES, Item, evenly_spaced, pictures_in
 from edgevit.core.model.spec import ModelSpec
 from edgevit.errors import InputError, suggestion
 
@@ -32,7 +33,7 @@ class DataSet:
         ignore_index: of segmentation, label values that count nowhere; None for 255 alone.
         first_class: of segmentation, the label value of class 0, whose successors are the other
             classes; lower values count nowhere. None for what `labels.csv` says, 0 without one.
-        limit: how many pictures to take, spread evenly over the data set; None for all.
+        limit: how many pictures to take, evenly spaced over the data set; None for all.
     """
 
     folder: Path
@@ -54,9 +55,54 @@ class DataSet:
         if not self.folder.is_dir():
             raise InputError(f"the data set's folder {str(self.folder)!r} is not there")
 
+    @classmethod
+    def of(
+        cls,
+        data: DataSet | str | os.PathLike[str],
+        *,
+        split: str | None = None,
+        limit: int | None = None,
+    ) -> DataSet:
+        """Take a data set as it is, or make one of a folder, to which the others then apply."""
+        return data if isinstance(data, DataSet) else cls(Path(data), split=split, limit=limit)
+
+    def image_paths(self) -> list[Path]:
+        """List all images, whatever the truth about them is and however many `limit` asks for.
+
+        They are in `images` where that is given, or else in the first that is there of
+        `folder/images/split`, `folder/split/images` and `folder/split`, so that label PNGs beside
+        a folder of images are none of them. Where a COCO file alone makes the split, they are all
+        those that its images are among.
+
+        Returns:
+            Their paths, sorted.
+
+        Raises:
+            InputError: if the split is not there, or holds no image.
+        """
+        split = self.split or ""
+        places = [self.folder / "images" / split, self.folder / split / "images"]
+        places.append(self.folder / split)
+        if self.annotations is not None or (split and self.coco_files()):
+            places += [self.folder / "images", self.folder]
+        base = self.images or first_folder(places, "pictures")
+        found = pictures_in(base)
+        if not found:
+            accepted = ", ".join(sorted(SUFFIXES))
+            raise InputError(f"no pictures in {str(base)!r}; accepted: files {accepted}")
+        return found
+
+    def coco_files(self) -> list[Path]:
+        """List what may be the split's COCO JSON, in the folder `annotations` or without it."""
+        folder = self.folder
+        found = sorted(folder.glob("annotations/*.json")) or sorted(folder.glob("*.json"))
+        if self.split is None:
+            return found
+        return [path for path in found if path.stem in (self.split, f"instances_{self.split}")]
+
     def limited(self, samples: Sequence[Item]) -> list[Item]:
-        """Take `limit` of the samples, spread evenly: neighbours are often of one class."""
-        return spread(samples, self.limit or len(samples))
+        """Take `limit` of the samples, evenly spaced: neighbours are often of one class."""
+        return evenly_spaced(samples, self.limit or len(samples))
 
 
 def first_folder(candidates: Iterable[Path], what: str) -> Path:

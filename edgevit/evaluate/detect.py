@@ -21,7 +21,7 @@ from edgevit.core.tasks.results import Detections
 from edgevit.core.tasks.rle import RLE
 from edgevit.errors import EdgeVitError, InputError, install_hint
 from edgevit.evaluate.data import DataSet, first_folder, ids_of_names, names_in_data, shortened
-from edgevit.evaluate.report import Figures, Watch
+from edgevit.evaluate.report import Figures, TimedLoop
 from edgevit.predictor import Predictor
 
 # Precision is averaged over all recalls, so that rather unsure detections count too.
@@ -62,7 +62,7 @@ class CocoTruth:
         )
 
 
-def detection_figures(predictor: Predictor, data: DataSet, watch: Watch) -> Figures:
+def detection_figures(predictor: Predictor, data: DataSet, loop: TimedLoop) -> Figures:
     """Measure average precision and recall with COCO's own tools.
 
     Raises:
@@ -84,7 +84,7 @@ def detection_figures(predictor: Predictor, data: DataSet, watch: Watch) -> Figu
         )
 
     records: list[Record] = []
-    for image, result in watch.answers(samples, predict):
+    for image, result in loop.answers(samples, predict):
         records += to_coco(result, image["id"], category_ids)
     image_ids = [image["id"] for image in samples]
     kinds = ("bbox", "segm") if masks else ("bbox",)
@@ -167,9 +167,7 @@ def _require_pycocotools() -> None:
 def _annotations_file(data: DataSet) -> Path:
     if data.annotations is not None:
         return data.annotations
-    found = sorted(data.folder.glob("annotations/*.json")) or sorted(data.folder.glob("*.json"))
-    if data.split is not None:
-        found = [path for path in found if path.stem in (data.split, f"instances_{data.split}")]
+    found = data.coco_files()
     if len(found) == 1:
         return found[0]
     layout = "a detector is measured on a COCO JSON in annotations/ and the pictures it names"

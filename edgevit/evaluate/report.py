@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any, TypeVar
 
+from edgevit.core.model.task import TASKS
 from edgevit.core.tasks.results import Result
 
 Item = TypeVar("Item")
@@ -66,12 +67,18 @@ class EvaluationReport:
     notes: Sequence[str]
     timings_ms: Mapping[str, float]
 
+    @property
+    def main(self) -> tuple[str, float | None]:
+        """The figure that stands for the model's accuracy: its name in `overall`, and its value."""
+        metric = TASKS[self.task].metric
+        return metric, self.overall[metric]
+
     def to_dict(self) -> dict[str, Any]:
         """Give the fields as plain values that `json.dumps` takes, by name."""
         return asdict(self)
 
 
-class Watch:
+class TimedLoop:
     """Answers samples one after the other; keeps the times and tells how far it is."""
 
     def __init__(self, progress: Progress) -> None:

@@ -21,7 +21,7 @@ from edgevit.evaluate.data import (
     shortened,
 )
 from edgevit.evaluate.label_map import LabelMap, read_label_map, require_pillow
-from edgevit.evaluate.report import Figures, Watch
+from edgevit.evaluate.report import Figures, TimedLoop
 from edgevit.predictor import Predictor
 
 IGNORED = (255,)
@@ -33,7 +33,7 @@ ADVICE = (
 Pair = tuple[Path, Path]  # a picture and its labels
 
 
-def segmentation_figures(predictor: Predictor, data: DataSet, watch: Watch) -> Figures:
+def segmentation_figures(predictor: Predictor, data: DataSet, loop: TimedLoop) -> Figures:
     """Count in a confusion matrix which class every labelled pixel was answered to be.
 
     A class that is in neither labels nor answers has no IoU and is in no mean; one that is only
@@ -49,7 +49,7 @@ def segmentation_figures(predictor: Predictor, data: DataSet, watch: Watch) -> F
     pairs, notes = _pairs(data)
     pairs = data.limited(pairs)
     confusion = np.zeros((len(names), len(names) + 1), np.int64)
-    for (_, path), result in watch.answers(pairs, lambda pair: predictor.segment(pair[0])):
+    for (_, path), result in loop.answers(pairs, lambda pair: predictor.segment(pair[0])):
         confusion += confusion_matrix(read_label_map(path), result, table, str(path))
     return figures_of_confusion(confusion, names, notes)
 

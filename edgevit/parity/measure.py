@@ -8,8 +8,8 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from edgevit.core.image.files import pictures_of
 from edgevit.core.machine.fingerprint import fingerprint
+from edgevit.evaluate import DataSet
 from edgevit.parity.bisect import first_divergence
 from edgevit.parity.limits import DEFAULTS
 from edgevit.parity.pair import Pair, Progress
@@ -22,7 +22,7 @@ PICTURES = 100
 
 def compare(
     models: Model | Sequence[Model] | None,
-    data: str | os.PathLike[str],
+    data: DataSet | str | os.PathLike[str],
     *,
     backends: Sequence[str] | None = None,
     threads: int | None = None,
@@ -40,13 +40,14 @@ def compare(
     Args:
         models: an ONNX file or a zoo name, or several, which must have the same task, classes,
             preprocessing, head and outputs; None for the bundled classifier.
-        data: a folder of pictures, or of any layout that `edgevit eval` reads.
+        data: a folder of pictures, or of any layout that `edgevit eval` reads; or a data set.
         backends: entries `backend` or `backend:device`, the reference's first. None: of one model
             all backends that can be used, of several the first of them.
         threads: threads of one run; None for each backend's default.
         preprocess: `exact`, `fast`, or None for the mode of the first model's spec.
-        split: the part of the data set, such as `val`.
-        limit: how many pictures to take, spread evenly; None for all.
+        split: the part of a folder, such as `val`; a DataSet names its own.
+        limit: how many pictures of a folder to take, evenly spaced, None for all; a DataSet has its
+            own.
         tolerance: see `Limits`; None for the default of the coarser precision of two sides.
         min_agreement: see `Limits`; None for the same default.
         min_iou: see `Limits`; None for the same default.
@@ -63,7 +64,8 @@ def compare(
         BackendError: if a backend or device cannot be used, refuses a file, or fails while running.
     """
     files = [models] if models is None or isinstance(models, (str, os.PathLike)) else list(models)
-    pictures = pictures_of(Path(data), split, limit)
+    data = DataSet.of(data, split=split, limit=limit)
+    pictures = data.limited(data.image_paths())
     given = {"tolerance": tolerance, "min_agreement": min_agreement, "min_iou": min_iou}
     chosen = {name: value for name, value in given.items() if value is not None}
     limits = {name: replace(default, **chosen) for name, default in DEFAULTS.items()}
@@ -79,7 +81,8 @@ def compare(
                 _bisected(pair, report, sides[0], threads, progress)
                 for pair, report in zip(pairs, reports, strict=True)
             ]
-    return ParityReport(task, str(data), len(pictures), mode, described[0], reports, fingerprint())
+    folder, count = str(data.folder), len(pictures)
+    return ParityReport(task, folder, count, mode, described[0], reports, fingerprint())
 
 
 def _answer_all(

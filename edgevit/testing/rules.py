@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from edgevit.backend import Backend, Session
+from edgevit.backend import Backend, Session, TunableBackend
 from edgevit.errors import DeviceError, InferenceError, InputError, LoadError, ModelError
 from edgevit.testing.async_rules import ASYNC_CHECKS
 from edgevit.testing.expect import (
@@ -261,6 +261,20 @@ def threads_do_not_change_answers(backend: Backend, device: str) -> None:
             check_answer(session, device, CONVOLUTION, f"threads={threads}")
 
 
+def tuning_options_do_not_change_answers(backend: Backend, device: str) -> None:
+    """Where there is `tuning_options()`, its first way is the default, and all compute the same."""
+    if not isinstance(backend, TunableBackend):
+        return
+    tuning = backend.tuning_options()
+    ways = [dict(way) for way in tuning.spinning.values()]
+    require(ways[:1] == [{}], f"the first way to wait is {ways[:1]}, not the one without options")
+    if tuning.has_streams:
+        ways.append({"streams": 2})
+    for way in ways:
+        with loaded(backend, device, CONVOLUTION, threads=2, **way) as session:
+            check_answer(session, device, CONVOLUTION, f"options {way}")
+
+
 def unreadable_models_are_refused(backend: Backend, device: str) -> None:
     """A missing, empty, cut or foreign file, or a folder, is a LoadError or a ModelError."""
     whole = CONVOLUTION.path.read_bytes()
@@ -334,6 +348,7 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
             unknown_option_is_refused,
             threads_option_is_checked,
             threads_do_not_change_answers,
+            tuning_options_do_not_change_answers,
             unreadable_models_are_refused,
             unsupported_operator_is_refused,
             any_path_is_loaded,

@@ -11,7 +11,8 @@
 from __future__ import annotations
 
 from edgevit.tune.inputs import Choices
+from edgevit.tune.measurement import Measurement
 from edgevit.tune.pipeline import search
-from edgevit.tune.report import Goal, Row, TuneReport
+from edgevit.tune.report import Goal, TuneReport
 
-__all__ = ["Choices", "Goal", "Row", "TuneReport", "search"]
+__all__ = ["Choices", "Goal", "Measurement", "TuneReport", "search"]

@@ -9,22 +9,21 @@ nothing else are evaluated once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 
 from edgevit.errors import EdgeVitError, InputError
 from edgevit.evaluate import DataSet, evaluate
 from edgevit.predictor import Predictor
 from edgevit.tune.candidate import Candidate
-from edgevit.tune.measurement import Record
+from edgevit.tune.measurement import Measurement
 
-MAIN_FIGURE: Mapping[str, str] = {"classify": "top1", "detect": "AP", "segment": "mIoU"}
 ROUNDING = 1e-9  # of shares that are computed in floating point
 
 Progress = Callable[[str, int, int], object]
 Evaluator = Callable[[Candidate, Progress], float]
 
 
-class Gate:
+class AccuracyGate:
     """Evaluates what asks for it, once, and lets pass what is accurate enough."""
 
     def __init__(
@@ -45,23 +44,25 @@ class Gate:
         self.reference = evaluator(reference, progress)
         self._known[reference.answers] = self.reference
 
-    def __call__(self, record: Record) -> bool:
+    def __call__(self, measured: Measurement) -> bool:
         """Evaluate a candidate, note its accuracy, and why it is out if it is."""
-        figure = self._figure(record.candidate)
+        figure = self._figure(measured.candidate)
         if isinstance(figure, EdgeVitError):
-            record.problem = f"cannot be evaluated: {figure}"
+            measured.problem = f"cannot be evaluated: {figure}"
             return False
-        record.accuracy = figure
+        measured.accuracy = figure
         drop = 100 * (self.reference - figure)
         if drop <= self._max_drop + ROUNDING:
             return True
-        record.problem = f"loses {drop:.2f} points of accuracy, more than {self._max_drop:g}"
+        measured.problem = f"loses {drop:.2f} points of accuracy, more than {self._max_drop:g}"
         return False
 
-    def note(self, record: Record) -> None:
-        """Tell a record its accuracy where a candidate of the same answers was evaluated."""
-        if isinstance(self._known.get(record.candidate.answers), float) and record.problem is None:
-            self(record)
+    def note(self, measurements: Iterable[Measurement]) -> None:
+        """Note the accuracy of those whose answers are another evaluated candidate's."""
+        for measured in measurements:
+            known = self._known.get(measured.candidate.answers)
+            if isinstance(known, float) and measured.problem is None:
+                self(measured)
 
     def _figure(self, candidate: Candidate) -> float | EdgeVitError:
         if candidate.answers not in self._known:
@@ -84,7 +85,7 @@ def evaluator_for(data: DataSet) -> Evaluator:
         what = f"accuracy of {path.stem} on {backend}, {mode}"
         with Predictor(path, backend=backend, device=device, preprocess=mode) as predictor:
             report = evaluate(predictor, data, progress=lambda d, t: progress(what, d, t))
-        value = report.overall[MAIN_FIGURE[report.task]]
+        _, value = report.main
         if value is None:
             raise InputError(f"the data {str(data.folder)!r} has nothing to measure accuracy on")
         return value

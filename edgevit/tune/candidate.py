@@ -8,22 +8,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from edgevit.core.machine.cpu import usable_cores
 from edgevit.core.model.spec import PREPROCESS_MODES
-
-# How a runtime's idle threads wait for work, as options of its backend; the first is its default.
-# A backend that is not listed has its default alone.
-SPINNING: Mapping[str, Mapping[str, Mapping[str, object]]] = {
-    "onnxruntime": {
-        "until-done": {},
-        "always": {"config": {"session.force_spinning_stop": "0"}},
-        "never": {"config": {"session.intra_op.allow_spinning": "0"}},
-    },
-    # OpenVINO's threads cannot be told how long to spin, only whether to stay on their cores.
-    "openvino": {"default": {}, "pinned": {"config": {"ENABLE_CPU_PINNING": True}}},
-}
-DEFAULT_SPINNING: Mapping[str, Mapping[str, object]] = {"default": {}}
-
-STREAMING = ("openvino",)  # backends that have the option `streams`
+from edgevit.tune.inputs import Choices, Runtime
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +33,14 @@ class Candidate:
     """One way to run one file.
 
     Args:
-        file: the model's file, or one converted from it.
+        file: which file.
         backend: backend name.
         device: device name, not `auto`.
         threads: threads of one run; None for the backend's default.
-        spinning: how idle threads wait, a name in `SPINNING`.
+        spinning: how idle threads wait, by a name of the backend's `TuningOptions`.
         preprocess: `exact` or `fast`.
         streams: runs at a time.
+        options: the backend's options for `spinning` and `streams`.
     """
 
     file: ModelFile
@@ -62,12 +50,7 @@ class Candidate:
     spinning: str
     preprocess: str
     streams: int = 1
-
-    @property
-    def options(self) -> dict[str, object]:
-        """The backend's own options for `spinning` and `streams`; `threads` is not in."""
-        waiting = SPINNING.get(self.backend, DEFAULT_SPINNING)[self.spinning]
-        return {**waiting, **({"streams": self.streams} if self.streams > 1 else {})}
+    options: Mapping[str, object] = field(default_factory=dict, compare=False)
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -77,7 +60,7 @@ class Candidate:
             "device": self.device,
             "threads": self.threads,
             "preprocess": self.preprocess,
-            "options": self.options,
+            "options": dict(self.options),
         }
 
     @property
@@ -88,7 +71,7 @@ class Candidate:
     def to_dict(self) -> dict[str, Any]:
         """Describe as JSON values, `model` being the one that was given and `path` what runs."""
         described = asdict(self)
-        del described["file"]
+        del described["file"], described["options"]
         model, path = str(self.file.model), str(self.file.path)
         return {"model": model, "path": path, "precision": self.file.precision, **described}
 
@@ -107,47 +90,95 @@ class Space:
 
     Args:
         files: the files that can be run.
-        devices: the devices of each backend.
+        runtimes: by backend name, the first of which runs the reference.
         threads: thread counts for one run on a processor.
         preprocess: preprocessing modes.
         streams: how many runs at a time, where the backend can.
-        spinning: names of `SPINNING` to try; empty for all.
+        spinning: names of ways in which idle threads wait to try; empty for all.
     """
 
     files: Sequence[ModelFile]
-    devices: Mapping[str, Sequence[str]]
+    runtimes: Mapping[str, Runtime]
     threads: Sequence[int]
     preprocess: Sequence[str] = PREPROCESS_MODES
     streams: Sequence[int] = (1,)
     spinning: Sequence[str] = field(default=())
 
+    @property
+    def reference(self) -> Candidate:
+        """What accuracy is compared with: the first model as it is, with exact preprocessing."""
+        first = self.files[0]
+        file = ModelFile(first.model, first.model, first.precision)
+        backend, runtime = next(iter(self.runtimes.items()))
+        return Candidate(file, backend, runtime.devices[0], None, "default", "exact")
+
     def candidates(self) -> list[Candidate]:
         """List every candidate; those that only differ in preprocessing are neighbours."""
         return [
-            Candidate(file, backend, device, threads, spinning, preprocess, streams)
+            Candidate(
+                file,
+                backend,
+                device,
+                threads,
+                spinning,
+                preprocess,
+                streams,
+                options=_options(runtime, spinning, streams),
+            )
             for file in self.files
-            for backend, devices in self.devices.items()
-            for device in devices
-            for threads, spinning, streams in self._scheduling(backend, device)
+            for backend, runtime in self.runtimes.items()
+            for device in runtime.devices
+            for threads, spinning, streams in self._scheduling(runtime, device)
             for preprocess in self.preprocess
         ]
 
-    def _scheduling(self, backend: str, device: str) -> Iterator[tuple[int | None, str, int]]:
+    def _scheduling(self, runtime: Runtime, device: str) -> Iterator[tuple[int | None, str, int]]:
         """Threads, spinning and streams; one thread has no other to wait for."""
-        waiting = list(SPINNING.get(backend, DEFAULT_SPINNING))
+        ways = list(runtime.tuning.spinning)
         if device != "cpu":
-            yield from product((None,), waiting[:1], self._streams(backend, None))
+            yield from product((None,), ways[:1], self._streams(runtime, None))
             return
-        wanted = [name for name in waiting if not self.spinning or name in self.spinning]
+        wanted = [name for name in ways if not self.spinning or name in self.spinning]
         for threads in self.threads:
-            spinning = waiting[:1] if threads == 1 else wanted or waiting[:1]
-            yield from product((threads,), spinning, self._streams(backend, threads))
+            spinning = ways[:1] if threads == 1 else wanted or ways[:1]
+            yield from product((threads,), spinning, self._streams(runtime, threads))
 
-    def _streams(self, backend: str, threads: int | None) -> Iterable[int]:
-        """Numbers of streams to try, none above the threads: each stream needs one."""
-        if backend not in STREAMING:
+    def _streams(self, runtime: Runtime, threads: int | None) -> Iterable[int]:
+        """A stream needs a thread."""
+        if not runtime.tuning.has_streams:
             return (1,)
         return [count for count in self.streams if threads is None or count <= threads]
+
+
+def _options(runtime: Runtime, spinning: str, streams: int) -> dict[str, object]:
+    waiting = runtime.tuning.spinning[spinning]
+    return {**waiting, **({"streams": streams} if streams > 1 else {})}
+
+
+def space_of(
+    files: Sequence[ModelFile],
+    runtimes: Mapping[str, Runtime],
+    choices: Choices,
+    *,
+    has_streams: bool,
+) -> Space:
+    """Make the space of all candidates.
+
+    Args:
+        files: the files that can run, a first one of the reference.
+        runtimes: by backend name.
+        choices: what to vary.
+        has_streams: whether runs at a time are to be varied.
+    """
+    counts = thread_counts(usable_cores())
+    return Space(
+        files=files,
+        runtimes=runtimes,
+        threads=counts if choices.threads is None else sorted(set(choices.threads)),
+        preprocess=choices.preprocess or PREPROCESS_MODES,
+        streams=choices.streams or (counts if has_streams else (1,)),
+        spinning=choices.spinning or (),
+    )
 
 
 def thread_counts(cores: int) -> list[int]:

@@ -16,10 +16,14 @@ from pathlib import Path
 from edgevit import __version__
 from edgevit.core.cache.digests import file_sha256
 from edgevit.core.cache.files import cache_dir
+from edgevit.core.image.files import evenly_spaced
 from edgevit.core.image.load import load_image
 from edgevit.core.model.precision import precision_of
-from edgevit.errors import EdgeVitError, ExportError, install_hint
+from edgevit.errors import EdgeVitError, ExportError, InputError, install_hint
 from edgevit.tune.candidate import ModelFile
+from edgevit.tune.inputs import Inputs
+
+CONVERTED_IMAGES = 128  # that converters calibrate and check with
 
 Say = Callable[[str], object]
 Converter = Callable[[Path, Path, Sequence[Path], Say], object]
@@ -59,10 +63,45 @@ def converted_dir() -> Path:
     return cache_dir() / "converted"
 
 
+def runnable_files(
+    inputs: Inputs,
+    precisions: Sequence[str] | None,
+    *,
+    converters: Mapping[str, Converter] = CONVERTERS,
+    say: Say = lambda what: None,
+) -> tuple[list[ModelFile], list[str]]:
+    """Find and convert what can run in the place of the models.
+
+    Args:
+        inputs: the models, and the images to calibrate and check with.
+        precisions: which are wanted; None for all that can be had.
+        converters: by precision, what makes it of a file.
+        say: called with what is being done.
+
+    Returns:
+        The files, and a note on each precision that is left out.
+
+    Raises:
+        InputError: if nothing is left.
+    """
+    images = evenly_spaced(inputs.images, CONVERTED_IMAGES)
+    files: list[ModelFile] = []
+    notes: list[str] = []
+    for model in inputs.models:
+        found, left_out = model_files(
+            model.path, precisions, images, converters=converters, say=say
+        )
+        files += found
+        notes += left_out
+    if not files:
+        raise InputError(f"no model can be had in the precisions {precisions}: {notes}")
+    return files, notes
+
+
 def model_files(
     model: Path,
     precisions: Sequence[str] | None,
-    pictures: Sequence[Path],
+    images: Sequence[Path],
     *,
     converters: Mapping[str, Converter] = CONVERTERS,
     say: Say = lambda what: None,
@@ -72,7 +111,7 @@ def model_files(
     Args:
         model: the model's file.
         precisions: which are wanted; None for all that can be had.
-        pictures: files to calibrate and check with.
+        images: files to calibrate and check with.
         converters: by precision, what makes it of a file.
         say: called with what is being done.
 
@@ -89,7 +128,7 @@ def model_files(
         if precision == own or (precisions is not None and precision not in precisions):
             continue
         try:
-            path = _converted(model, precision, pictures, convert, say)
+            path = _converted(model, precision, images, convert, say)
         except EdgeVitError as exc:
             notes.append(f"{model.name}: {precision} is left out: {exc}")
         else:

@@ -1,28 +1,22 @@
-"""What a search starts from: models that belong together, devices, pictures, files, the space."""
+"""What a search starts from: models that can stand for each other, images, and runtimes."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from edgevit.core.image.files import pictures_in, spread
-from edgevit.core.machine.cpu import usable_cores
 from edgevit.core.model.metadata import read_metadata
-from edgevit.core.model.spec import METADATA_KEY, PREPROCESS_MODES, ModelSpec
+from edgevit.core.model.spec import METADATA_KEY, ModelSpec
+from edgevit.core.runtime.profile import Mark, mark
+from edgevit.core.runtime.protocols import TunableBackend, TuningOptions
 from edgevit.core.runtime.registry import backend_names, get_backend
 from edgevit.errors import BackendError, BackendUnavailableError, DeviceError, InputError
 from edgevit.evaluate import DataSet
-from edgevit.tune.candidate import Candidate, ModelFile, Space, thread_counts
-from edgevit.tune.convert import Converter, model_files
 from edgevit.zoo import find_model
 
 Model = str | os.PathLike[str] | None
-Devices = Mapping[str, Sequence[str]]
-
-MEASURED_PICTURES = 8
-CONVERTED_PICTURES = 128  # that converters calibrate and check with
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +32,11 @@ class Choices:
         preprocess: `exact`, `fast`.
         streams: runs at a time, where a backend can and throughput is the objective; None for the
             same counts as threads.
-        spinning: names of `edgevit.tune.candidate.SPINNING`.
+        spinning: names of ways in which a backend's idle threads wait, see
+            `edgevit.backend.TuningOptions`.
+
+    Raises:
+        InputError: if a thread count is not from 1 up.
     """
 
     backends: Sequence[str] | None = None
@@ -49,54 +47,103 @@ class Choices:
     streams: Sequence[int] | None = None
     spinning: Sequence[str] | None = None
 
+    def __post_init__(self) -> None:
+        if self.threads is not None and min(self.threads, default=0) < 1:
+            raise InputError(f"threads must be whole numbers from 1 up, not {self.threads}")
 
-def model_paths(models: Model | Sequence[Model]) -> list[Path]:
-    """Find the files, each once.
+
+@dataclass(frozen=True, slots=True)
+class SourceModel:
+    """A model that was given.
+
+    Args:
+        path: the file, absolute.
+        spec: what it carries.
+        stamp: the file as it was when the search began.
+    """
+
+    path: Path
+    spec: ModelSpec
+    stamp: Mark
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """What a backend has on this machine.
+
+    Args:
+        devices: names of its devices; at least one.
+        tuning: what of its options may be varied.
+    """
+
+    devices: Sequence[str]
+    tuning: TuningOptions = field(default_factory=TuningOptions)
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What a search starts from.
+
+    Args:
+        models: of one task and the same classes; the first is the reference.
+        data: the data set.
+        images: all its images.
+        runtimes: by backend name.
+        notes: on each backend that is left out.
+    """
+
+    models: Sequence[SourceModel]
+    data: DataSet
+    images: Sequence[Path]
+    runtimes: Mapping[str, Runtime]
+    notes: Sequence[str]
+
+
+def read_inputs(
+    models: Model | Sequence[Model], data: DataSet | str | os.PathLike[str], choices: Choices
+) -> Inputs:
+    """Find the models, the images and the devices.
 
     Raises:
-        ModelNotFoundError: if one is not there.
-        InputError: if there is none.
+        ModelNotFoundError: if a model is not there.
+        InputError: if there is no model, one carries no spec, two do not belong together, or there
+            are no images.
+        BackendError: if a backend that was named cannot be used, or there is none.
+        DeviceError: if no backend has the device that was named.
     """
+    found = _read_models(models)
+    data = DataSet.of(data)
+    runtimes, notes = _usable_runtimes(choices)
+    return Inputs(found, data, data.image_paths(), runtimes, notes)
+
+
+def _read_models(models: Model | Sequence[Model]) -> list[SourceModel]:
     named = [models] if models is None or isinstance(models, str | os.PathLike) else models
     paths = list(dict.fromkeys(Path(os.path.abspath(find_model(model))) for model in named))
     if not paths:
         raise InputError("there is no model to tune; pass at least one")
-    return paths
-
-
-def read_specs(paths: Sequence[Path]) -> list[ModelSpec]:
-    """Read the specs of models that can stand for each other.
-
-    Raises:
-        InputError: if one carries no spec, or another task or other classes than the first.
-    """
-    specs = []
-    for path in paths:
-        embedded = read_metadata(path).get(METADATA_KEY)
-        if embedded is None:
+    found = [SourceModel(path, _read_spec(path), mark(path)) for path in paths]
+    first = found[0]
+    for other in found[1:]:
+        if (other.spec.task, other.spec.class_names) != (first.spec.task, first.spec.class_names):
             raise InputError(
-                f"{str(path)!r} carries no edgevit spec, and only models that do can be tuned; "
-                "write the file with `edgevit export`"
+                f"{str(other.path)!r} is not for the task and classes of {str(first.path)!r}, so "
+                "neither can replace the other; tune them one by one"
             )
-        specs.append(ModelSpec.from_json(embedded))
-        if (specs[-1].task, specs[-1].class_names) != (specs[0].task, specs[0].class_names):
-            raise InputError(
-                f"{str(path)!r} is not for the task and classes of {str(paths[0])!r}, so neither "
-                "can replace the other; tune them one by one"
-            )
-    return specs
+    return found
 
 
-def usable_devices(choices: Choices) -> tuple[dict[str, list[str]], list[str]]:
-    """Find the devices of each backend.
+def _read_spec(path: Path) -> ModelSpec:
+    embedded = read_metadata(path).get(METADATA_KEY)
+    if embedded is None:
+        raise InputError(
+            f"{str(path)!r} carries no edgevit spec, and only models that do can be tuned; "
+            "write the file with `edgevit export`"
+        )
+    return ModelSpec.from_json(embedded)
 
-    Returns:
-        Devices by backend, and a note on each backend that is left out.
 
-    Raises:
-        BackendError: if a backend that was named cannot be used, or there is none.
-        DeviceError: if no backend has the device that was named.
-    """
+def _usable_runtimes(choices: Choices) -> tuple[dict[str, Runtime], list[str]]:
     found: dict[str, list[str]] = {}
     notes = []
     for name in backend_names() if choices.backends is None else choices.backends:
@@ -110,7 +157,7 @@ def usable_devices(choices: Choices) -> tuple[dict[str, list[str]], list[str]]:
         # A list of devices to choose from at run time is no device that can be measured.
         single = [device for device in devices if not device.startswith("auto:")]
         found[name] = [d for d in single if choices.device in (None, d)]
-    usable = {name: devices for name, devices in found.items() if devices}
+    usable = {name: Runtime(devices, _tuning(name)) for name, devices in found.items() if devices}
     if not usable and choices.device is not None:
         raise DeviceError(f"no backend has the device {choices.device!r}; there are {found}")
     if not usable:
@@ -118,80 +165,6 @@ def usable_devices(choices: Choices) -> tuple[dict[str, list[str]], list[str]]:
     return usable, notes
 
 
-def pictures_of(data: DataSet) -> list[Path]:
-    """List the pictures of a data set, without those that hold labels.
-
-    Raises:
-        InputError: if there are none.
-    """
-    split = data.folder / (data.split or "")
-    places = (data.images, data.folder / "images" / (data.split or ""), split / "images", split)
-    folder = next(place for place in (*places, data.folder) if place and place.is_dir())
-    found = pictures_in(folder)
-    if not found:
-        raise InputError(f"there are no pictures in {str(folder)!r}")
-    return found
-
-
-def runnable_files(
-    paths: Sequence[Path],
-    pictures: Sequence[Path],
-    choices: Choices,
-    converters: Mapping[str, Converter],
-    say: Callable[[str], object],
-) -> tuple[list[ModelFile], list[str]]:
-    """Find and convert what can run in the place of the models.
-
-    Returns:
-        The files, and a note on each precision that is left out.
-
-    Raises:
-        InputError: if nothing is left.
-    """
-    calibrating = spread(pictures, CONVERTED_PICTURES)
-    files: list[ModelFile] = []
-    notes: list[str] = []
-    for path in paths:
-        found, left_out = model_files(
-            path, choices.precisions, calibrating, converters=converters, say=say
-        )
-        files += found
-        notes += left_out
-    if not files:
-        raise InputError(f"no model can be had in the precisions {choices.precisions}: {notes}")
-    return files, notes
-
-
-def space_of(
-    files: Sequence[ModelFile], devices: Devices, choices: Choices, *, has_streams: bool
-) -> Space:
-    """Make the space of all candidates.
-
-    Args:
-        files: the files that can run.
-        devices: devices by backend.
-        choices: what the search may vary, and the rest of which this machine decides.
-        has_streams: whether runs at a time are to be varied.
-
-    Raises:
-        InputError: if a thread count is not from 1 up to the usable cores.
-    """
-    cores = usable_cores()
-    threads = thread_counts(cores) if choices.threads is None else sorted(set(choices.threads))
-    if not threads or threads[0] < 1:
-        raise InputError(f"threads must be whole numbers from 1 up, not {choices.threads}")
-    streams = choices.streams or (thread_counts(cores) if has_streams else (1,))
-    return Space(
-        files=files,
-        devices=devices,
-        threads=threads,
-        preprocess=choices.preprocess or PREPROCESS_MODES,
-        streams=streams,
-        spinning=choices.spinning or (),
-    )
-
-
-def reference_of(path: Path, precision: str, devices: Devices) -> Candidate:
-    """What accuracy is compared with: a model as it is, with exact preprocessing."""
-    backend, (device, *_) = next(iter(devices.items()))
-    return Candidate(ModelFile(path, path, precision), backend, device, None, "default", "exact")
+def _tuning(name: str) -> TuningOptions:
+    backend = get_backend(name)
+    return backend.tuning_options() if isinstance(backend, TunableBackend) else TuningOptions()

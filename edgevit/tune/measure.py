@@ -23,11 +23,11 @@ SHOWN = 300  # characters of a dead process's last words
 
 
 @dataclass(frozen=True, slots=True)
-class Pictures:
+class Images:
     """What candidates predict while they are measured.
 
     Args:
-        paths: picture files.
+        paths: image files.
         size: (height, width) to stretch them to; None to keep their own.
     """
 
@@ -35,7 +35,7 @@ class Pictures:
     size: tuple[int, int] | None = None
 
 
-class ProcessMeasurer:
+class Measurer:
     """Runs candidates in child processes, one at a time; the others wait idle.
 
     Until `isolate`, candidates of one backend share a process, so that few are started and a
@@ -45,7 +45,7 @@ class ProcessMeasurer:
 
     def __init__(
         self,
-        pictures: Pictures,
+        images: Images,
         *,
         mapped: bool = False,
         timeout_s: float = 120,
@@ -54,20 +54,20 @@ class ProcessMeasurer:
         """Start processes ahead.
 
         Args:
-            pictures: what is predicted.
+            images: what is predicted.
             mapped: measure with `Predictor.map` instead of one by one.
             timeout_s: seconds that loading and one turn of a candidate may take.
             spare: how many processes to start now, so that they are ready when they are needed.
         """
-        self._pictures = pictures
+        self._images = images
         self._mode = "map" if mapped else "each"
         self._timeout_s = timeout_s
-        self._processes: dict[object, Process] = {}
+        self._processes: dict[object, WorkerProcess] = {}
         self._is_isolated = False
-        self._spare = [Process(pictures) for _ in range(spare)]
+        self._spare = [WorkerProcess(images) for _ in range(spare)]
 
     def measure(self, candidate: Candidate, runs: int) -> Sample:
-        """Predict `runs` times; see `edgevit.tune.measurement.Measurer`.
+        """Predict `runs` times.
 
         Raises:
             EdgeVitError: if the candidate cannot be loaded or run, takes too long, or ends its
@@ -77,7 +77,7 @@ class ProcessMeasurer:
             process.wait_until_ready(self._timeout_s)
         key = self._key(candidate)
         if key not in self._processes:
-            self._processes[key] = self._spare.pop() if self._spare else Process(self._pictures)
+            self._processes[key] = self._spare.pop() if self._spare else WorkerProcess(self._images)
         request = {
             "path": str(candidate.file.path),
             "arguments": candidate.arguments,
@@ -101,12 +101,12 @@ class ProcessMeasurer:
         self._is_isolated = True
 
     def close(self) -> None:
-        """Kill all measuring processes, used and spare."""
+        """End all processes."""
         self._end_used()
         while self._spare:
             self._spare.pop().close()
 
-    def __enter__(self) -> ProcessMeasurer:
+    def __enter__(self) -> Measurer:
         return self
 
     def __exit__(
@@ -130,11 +130,11 @@ class ProcessEndedError(EdgeVitError):
     """A measuring process is gone; the next request needs a new one."""
 
 
-class Process:
-    """A Python process that measures candidates, by a line of JSON for each request and answer."""
+class WorkerProcess:
+    """One measuring process."""
 
-    def __init__(self, pictures: Pictures) -> None:
-        """Start the process without waiting for it; it loads the pictures meanwhile."""
+    def __init__(self, images: Images) -> None:
+        """Start it; it loads the images meanwhile."""
         # Closed with the process; a pipe would fill up.
         self._words = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
         self._process = subprocess.Popen(
@@ -145,7 +145,7 @@ class Process:
             encoding="utf-8",
             start_new_session=True,  # an interrupt of the terminal is for the parent alone
         )
-        self._pictures = pictures
+        self._images = images
         self._is_ready = False
 
     def ask(self, request: dict[str, Any], timeout_s: float) -> dict[str, Any]:
@@ -158,14 +158,14 @@ class Process:
         return self._ask(request, timeout_s)
 
     def wait_until_ready(self, timeout_s: float) -> None:
-        """Wait until it has loaded the pictures.
+        """Wait until it has loaded the images.
 
         Raises:
             ProcessEndedError: see `ask`.
         """
         if not self._is_ready:
-            paths = [str(path) for path in self._pictures.paths]
-            self._ask({"pictures": paths, "size": self._pictures.size}, timeout_s)
+            paths = [str(path) for path in self._images.paths]
+            self._ask({"images": paths, "size": self._images.size}, timeout_s)
             self._is_ready = True
 
     def _ask(self, request: dict[str, Any], timeout_s: float) -> dict[str, Any]:
@@ -188,7 +188,7 @@ class Process:
         return parsed
 
     def close(self) -> None:
-        """Kill the process, whatever it does, and wait until it is gone."""
+        """End the process."""
         assert self._process.stdin
         assert self._process.stdout
         self._process.kill()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 
@@ -31,39 +31,28 @@ class Sample:
     rss_mib: float | None = None
 
 
-class Measurer(Protocol):
-    """Times candidates on the pictures, in whatever process it likes."""
-
-    def measure(self, candidate: Candidate, runs: int) -> Sample:
-        """Predict `runs` times.
-
-        Raises:
-            EdgeVitError: if the candidate cannot be run here.
-        """
-
-    def isolate(self, finalists: list[Candidate]) -> None:
-        """From now on measure each of these as if it were alone on the machine."""
-
-
 @dataclass(slots=True)
-class Record:
+class Measurement:
     """Everything measured of a candidate so far.
 
     Args:
-        candidate: the one that was measured.
+        candidate: which.
         samples: in the order of measuring.
         accuracy: its main figure on the data, 0-1; None where it was not evaluated.
         problem: why it is out: it cannot be run, or is not accurate enough; None otherwise.
+        is_pareto: whether no other evaluated candidate is both as accurate and faster, or as fast
+            and more accurate; found when the search has ended.
     """
 
     candidate: Candidate
     samples: list[Sample] = field(default_factory=list)
     accuracy: float | None = None
     problem: str | None = None
+    is_pareto: bool = False
 
     @property
     def runs(self) -> int:
-        """Number of predictions in all samples together."""
+        """Number of predictions."""
         return sum(len(sample.times_ms) for sample in self.samples)
 
     @property
@@ -78,7 +67,7 @@ class Record:
 
     @property
     def images_per_s(self) -> float:
-        """Median over the samples of images per second."""
+        """Median of the samples' rates."""
         return float(np.median([sample.images_per_s for sample in self.samples]))
 
     @property
@@ -109,6 +98,21 @@ class Record:
         """Whether there are enough predictions for a 95th percentile."""
         return self.runs >= RELIABLE
 
+    def to_dict(self) -> dict[str, Any]:
+        """Describe as JSON values: the candidate, and what the samples come to."""
+        return {
+            **self.candidate.to_dict(),
+            "runs": self.runs,
+            "p50_ms": self.p50_ms,
+            "p95_ms": self.p95_ms,
+            "images_per_s": self.images_per_s,
+            "cpu_ms": self.cpu_ms,
+            "rss_mib": self.rss_mib,
+            "accuracy": self.accuracy,
+            "is_pareto": self.is_pareto,
+            "problem": self.problem,
+        }
+
     def _percentile(self, share: int) -> float:
         return float(np.percentile(self._times(), share))
 
@@ -117,8 +121,8 @@ class Record:
 
 
 # Objective -> what is to be small.
-OBJECTIVES: Mapping[str, Callable[[Record], float]] = {
-    "latency": lambda record: record.slow_ms,
-    "throughput": lambda record: 1 / record.images_per_s,
-    "energy-proxy": lambda record: record.cpu_ms,
+OBJECTIVES: Mapping[str, Callable[[Measurement], float]] = {
+    "latency": lambda measured: measured.slow_ms,
+    "throughput": lambda measured: 1 / measured.images_per_s,
+    "energy-proxy": lambda measured: measured.cpu_ms,
 }

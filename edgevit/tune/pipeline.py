@@ -4,34 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from time import perf_counter
 
-from edgevit.core.image.files import spread
-from edgevit.core.runtime.profile import mark
+from edgevit.core.image.files import evenly_spaced
+from edgevit.core.model.task import TASKS
 from edgevit.errors import InputError
 from edgevit.evaluate import DataSet
-from edgevit.tune.accuracy import MAIN_FIGURE, Gate, evaluator_for
-from edgevit.tune.candidate import Candidate
-from edgevit.tune.convert import CONVERTERS, Converter
-from edgevit.tune.inputs import (
-    MEASURED_PICTURES,
-    Choices,
-    Model,
-    model_paths,
-    pictures_of,
-    read_specs,
-    reference_of,
-    runnable_files,
-    space_of,
-    usable_devices,
-)
-from edgevit.tune.measure import Pictures, ProcessMeasurer
-from edgevit.tune.measurement import Measurer, Record
+from edgevit.tune.accuracy import AccuracyGate, evaluator_for
+from edgevit.tune.candidate import Candidate, space_of
+from edgevit.tune.convert import CONVERTERS, Converter, runnable_files
+from edgevit.tune.inputs import Choices, Model, read_inputs
+from edgevit.tune.measure import Images, Measurer
 from edgevit.tune.report import Goal, TuneReport, report_of
-from edgevit.tune.save_profiles import keep_profiles
+from edgevit.tune.save_profiles import save_profiles
 from edgevit.tune.successive_halving import FINALISTS, OutOfTime, halve
 
+MEASURED_IMAGES = 8
 Progress = Callable[[str, int, int], object]
 
 
@@ -75,40 +63,47 @@ def search(
             converted as wanted, or the time does not even suffice for the reference.
         BackendError: if no backend can be used.
     """
-    clock = Clock(goal or Goal(), progress)
+    budget = Budget(goal or Goal(), progress)
     choices = choices or Choices()
-    paths = model_paths(models)
-    specs = read_specs(paths)
-    marks = [mark(path) for path in paths]
-    data = data if isinstance(data, DataSet) else DataSet(Path(data))
-    devices, notes = usable_devices(choices)
-    found = pictures_of(data)
-    files, left_out = runnable_files(paths, found, choices, converters, clock.say)
-    space = space_of(files, devices, choices, has_streams=clock.goal.objective == "throughput")
-    pictures = Pictures(tuple(spread(found, MEASURED_PICTURES)), image_size)
-    mapped = clock.goal.objective == "throughput"
-    processes = len(devices) + FINALISTS
-    with ProcessMeasurer(pictures, mapped=mapped, spare=processes) as measurer:
-        gate = _gate(data, reference_of(paths[0], files[0].precision, devices), clock)
-        records = _measure(space.candidates(), measurer, gate, clock)
-    report = report_of(
-        records,
-        clock.goal,
-        task=specs[0].task,
-        figure=MAIN_FIGURE[specs[0].task],
-        reference_accuracy=gate.reference,
-        data=str(data.folder),
-        notes=[*notes, *left_out],
-        is_complete=not clock.is_over,
-        spent_s=clock.spent_s,
+    inputs = read_inputs(models, data, choices)
+    files, left_out = runnable_files(
+        inputs, choices.precisions, converters=converters, say=budget.say
     )
-    return keep_profiles(report, marks, specs) if keep else report
+    is_mapped = budget.goal.objective == "throughput"
+    space = space_of(files, inputs.runtimes, choices, has_streams=is_mapped)
+    images = Images(tuple(evenly_spaced(inputs.images, MEASURED_IMAGES)), image_size)
+    processes = len(inputs.runtimes) + FINALISTS
+    with Measurer(images, mapped=is_mapped, spare=processes) as measurer:
+        gate = _gate(inputs.data, space.reference, budget)
+        measurements = halve(
+            space.candidates(),
+            measurer,
+            budget.goal.score,
+            gate,
+            check_time=budget.check,
+            progress=budget.report,
+        )
+    gate.note(measurements)
+    task = inputs.models[0].spec.task
+    report = report_of(
+        measurements,
+        budget.goal,
+        task=task,
+        figure=TASKS[task].metric,
+        reference_accuracy=gate.reference,
+        data=str(inputs.data.folder),
+        notes=[*inputs.notes, *left_out],
+        is_complete=not budget.is_over,
+        spent_s=budget.spent_s,
+    )
+    return save_profiles(report, inputs.models) if keep else report
 
 
-class Clock:
-    """The time budget, which runs from when this is made, and whoever watches the progress."""
+class Budget:
+    """The time budget, between the search and whoever watches its progress."""
 
     def __init__(self, goal: Goal, progress: Progress) -> None:
+        """Start it."""
         self.goal = goal
         self.is_over = False
         self._progress = progress
@@ -116,7 +111,7 @@ class Clock:
 
     @property
     def spent_s(self) -> float:
-        """Seconds since the clock was made."""
+        """Seconds since the start."""
         return perf_counter() - self._started
 
     def check(self) -> None:
@@ -131,7 +126,7 @@ class Clock:
         self.check()
 
     def report(self, what: str, done: int, total: int) -> None:
-        """Report progress of what must be finished, whatever time is left."""
+        """Report progress."""
         self._progress(what, done, total)
 
     def say(self, what: str) -> None:
@@ -139,27 +134,11 @@ class Clock:
         self.report(what, 0, 1)
 
 
-def _gate(data: DataSet, reference: Candidate, clock: Clock) -> Gate:
+def _gate(data: DataSet, reference: Candidate, budget: Budget) -> AccuracyGate:
     try:
-        return Gate(evaluator_for(data), reference, clock.goal.max_drop, clock.progress)
+        return AccuracyGate(evaluator_for(data), reference, budget.goal.max_drop, budget.progress)
     except OutOfTime as exc:
         raise InputError(
-            f"{clock.goal.budget_s:g} s do not suffice to convert the models and to evaluate the "
+            f"{budget.goal.budget_s:g} s do not suffice to convert the models and to evaluate the "
             "reference; allow more time (`budget_s`), or evaluate fewer pictures (`limit`)"
         ) from exc
-
-
-def _measure(
-    candidates: Sequence[Candidate], measurer: Measurer, gate: Gate, clock: Clock
-) -> list[Record]:
-    records = halve(
-        candidates,
-        measurer,
-        clock.goal.score,
-        gate,
-        check_time=clock.check,
-        progress=clock.report,
-    )
-    for record in records:
-        gate.note(record)
-    return records

@@ -8,7 +8,7 @@ from typing import Any
 
 from edgevit.errors import InputError, suggestion
 from edgevit.tune.candidate import Candidate
-from edgevit.tune.measurement import OBJECTIVES, RELIABLE, Record
+from edgevit.tune.measurement import OBJECTIVES, RELIABLE, Measurement
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,48 +50,11 @@ class Goal:
             if value is not None and not value > 0:
                 raise InputError(f"{name} must be more than 0, not {value}")
 
-    def score(self, record: Record) -> tuple[bool, float]:
+    def score(self, measured: Measurement) -> tuple[bool, float]:
         """What is to be small: first the limit must hold, then the objective counts."""
-        time = record.p95_ms if record.is_reliable else record.p50_ms
+        time = measured.p95_ms if measured.is_reliable else measured.p50_ms
         is_late = self.p95_ms is not None and time > self.p95_ms
-        return is_late, OBJECTIVES[self.objective](record)
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One candidate's figures.
-
-    Args:
-        candidate: the one that the figures are of.
-        runs: predictions measured; the 95th percentile of few says little.
-        p50_ms: median time of a prediction, milliseconds.
-        p95_ms: 95th percentile, milliseconds.
-        images_per_s: predicted images over time, with `map` where throughput was the objective.
-        cpu_ms: processor time for an image, milliseconds.
-        rss_mib: resident memory of a process that runs it alone; None where it was not among the
-            last.
-        accuracy: main figure on the data, 0-1; None where it was not evaluated.
-        is_pareto: whether no other evaluated candidate is both as accurate and faster, or as fast
-            and more accurate.
-        problem: why it cannot be chosen; None where it can.
-    """
-
-    candidate: Candidate
-    runs: int
-    p50_ms: float
-    p95_ms: float
-    images_per_s: float
-    cpu_ms: float
-    rss_mib: float | None
-    accuracy: float | None
-    is_pareto: bool
-    problem: str | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give the fields as plain values that `json.dumps` takes, by name."""
-        figures = asdict(self)
-        del figures["candidate"]
-        return {**self.candidate.to_dict(), **figures}
+        return is_late, OBJECTIVES[self.objective](measured)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +62,8 @@ class TuneReport:
     """What `search` found.
 
     Args:
-        goal: the objective, and its bounds.
-        task: the task that all models have, e.g. `classify`.
+        goal: what was wanted.
+        task: of the models.
         figure: name of the main figure of accuracy.
         reference_accuracy: main figure of the reference, 0-1.
         data: the data set's folder.
@@ -120,10 +83,10 @@ class TuneReport:
     figure: str
     reference_accuracy: float
     data: str
-    rows: Sequence[Row]
+    rows: Sequence[Measurement]
     failed: Sequence[tuple[Candidate, str]]
     notes: Sequence[str]
-    choice: Row | None
+    choice: Measurement | None
     reason: str
     is_complete: bool
     spent_s: float
@@ -150,7 +113,7 @@ class TuneReport:
 
 
 def report_of(
-    records: Sequence[Record],
+    measurements: Sequence[Measurement],
     goal: Goal,
     *,
     notes: Sequence[str],
@@ -159,12 +122,12 @@ def report_of(
     """Choose, and say why.
 
     Args:
-        records: records with or without samples.
-        goal: the objective, which orders the rows, and its bounds.
+        measurements: of every candidate, with or without samples.
+        goal: what is wanted.
         notes: what was left out, and why.
-        facts: the fields of a TuneReport that are not read off the records.
+        facts: the fields of a TuneReport that are not read off the measurements.
     """
-    rows = rows_from(records, goal)
+    rows = ranked(measurements, goal)
     accurate = [row for row in rows if row.accuracy is not None and row.problem is None]
     # Where the time ended early, what few predictions say has to do.
     longest = [row for row in accurate if row.runs >= RELIABLE] or accurate
@@ -172,7 +135,9 @@ def report_of(
     return TuneReport(
         goal=goal,
         rows=rows,
-        failed=[(r.candidate, r.problem) for r in records if r.problem and not r.samples],
+        failed=[
+            (one.candidate, one.problem) for one in measurements if one.problem and not one.samples
+        ],
         notes=notes,
         choice=within[0] if within else None,
         reason=_reason(goal, len(rows), longest, within),
@@ -181,7 +146,9 @@ def report_of(
     )
 
 
-def _reason(goal: Goal, measured: int, accurate: list[Row], within: list[Row]) -> str:
+def _reason(
+    goal: Goal, measured: int, accurate: list[Measurement], within: list[Measurement]
+) -> str:
     if not accurate:
         return (
             f"none of {measured} candidates could be shown to lose at most {goal.max_drop:g} points"
@@ -200,7 +167,7 @@ def _reason(goal: Goal, measured: int, accurate: list[Row], within: list[Row]) -
 
 
 # Objective -> its figure, and what the best one is.
-FIGURES: Mapping[str, Callable[[Row], str]] = {
+FIGURES: Mapping[str, Callable[[Measurement], str]] = {
     "latency": lambda row: f"p95 {row.p95_ms:.2f} ms",
     "throughput": lambda row: f"{row.images_per_s:.1f} images/s",
     "energy-proxy": lambda row: f"{row.cpu_ms:.2f} ms of processor time for an image",
@@ -212,31 +179,19 @@ BEST: Mapping[str, str] = {
 }
 
 
-def rows_from(records: Sequence[Record], goal: Goal) -> list[Row]:
-    """Summarise what was measured: the best first, after it what was given up earlier.
+def ranked(measurements: Sequence[Measurement], goal: Goal) -> list[Measurement]:
+    """Put what was measured in order: the best first, after it what was given up earlier.
 
     Args:
-        records: records with or without samples.
-        goal: the objective, which orders the rows, and its bounds.
+        measurements: of candidates, with or without samples; `is_pareto` is set.
+        goal: what is wanted.
     """
-    measured = [record for record in records if record.samples]
-    measured.sort(key=lambda record: (not record.is_reliable, goal.score(record)))
-    points = [(r.p95_ms, r.accuracy) for r in measured if r.accuracy is not None]
-    return [
-        Row(
-            candidate=record.candidate,
-            runs=record.runs,
-            p50_ms=record.p50_ms,
-            p95_ms=record.p95_ms,
-            images_per_s=record.images_per_s,
-            cpu_ms=record.cpu_ms,
-            rss_mib=record.rss_mib,
-            accuracy=record.accuracy,
-            is_pareto=_is_pareto(record.p95_ms, record.accuracy, points),
-            problem=record.problem,
-        )
-        for record in measured
-    ]
+    measured = [one for one in measurements if one.samples]
+    measured.sort(key=lambda one: (not one.is_reliable, goal.score(one)))
+    points = [(one.p95_ms, one.accuracy) for one in measured if one.accuracy is not None]
+    for one in measured:
+        one.is_pareto = _is_pareto(one.p95_ms, one.accuracy, points)
+    return measured
 
 
 def _is_pareto(p95_ms: float, accuracy: float | None, points: list[tuple[float, float]]) -> bool:

@@ -8,15 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from edgevit.core.machine.fingerprint import fingerprint
-from edgevit.core.model.spec import ModelSpec
 from edgevit.core.runtime.profile import SCHEMA, Mark, Profile, Surroundings, mark, write_profile
 from edgevit.errors import EdgeVitError
-from edgevit.tune.report import FIGURES, Row, TuneReport
+from edgevit.tune.inputs import SourceModel
+from edgevit.tune.measurement import Measurement
+from edgevit.tune.report import FIGURES, TuneReport
 
 
-def keep_profiles(
-    report: TuneReport, marks: Sequence[Mark], specs: Sequence[ModelSpec]
-) -> TuneReport:
+def save_profiles(report: TuneReport, models: Sequence[SourceModel]) -> TuneReport:
     """Write a profile for each model of a search that made a choice.
 
     The chosen model's profile holds the choice. The others recommend it, and hold the best that was
@@ -24,9 +23,8 @@ def keep_profiles(
     preprocessing, which changes no answer.
 
     Args:
-        report: what `search` found.
-        marks: the models as they were when the search began.
-        specs: the spec of each model in `marks`.
+        report: what was found.
+        models: those that were given, as they were when the search began.
 
     Returns:
         The report with the profiles' paths.
@@ -36,16 +34,13 @@ def keep_profiles(
     """
     if report.choice is None:
         return report
-    written = []
-    for model, spec in zip(marks, specs, strict=True):
-        row = _best_of(report, model, spec)
-        if row is not None:
-            written.append(_write(report, model, row))
+    best = [(model.stamp, _best_of(report, model)) for model in models]
+    written = [_write(report, stamp, row) for stamp, row in best if row is not None]
     return replace(report, profiles=written)
 
 
-def _best_of(report: TuneReport, model: Mark, spec: ModelSpec) -> Row | None:
-    own = [row for row in report.rows if str(row.candidate.file.model) == model.path]
+def _best_of(report: TuneReport, model: SourceModel) -> Measurement | None:
+    own = [row for row in report.rows if row.candidate.file.model == model.path]
     if report.choice in own:
         return report.choice
     accurate = [row for row in own if row.accuracy is not None and row.problem is None]
@@ -53,12 +48,12 @@ def _best_of(report: TuneReport, model: Mark, spec: ModelSpec) -> Row | None:
         row
         for row in own
         if row.candidate.file.path == row.candidate.file.model
-        and row.candidate.preprocess == spec.input.preprocess
+        and row.candidate.preprocess == model.spec.input.preprocess
     ]
     return next(iter(accurate or unchanged), None)
 
 
-def _write(report: TuneReport, model: Mark, row: Row) -> str:
+def _write(report: TuneReport, model: Mark, row: Measurement) -> str:
     assert report.choice is not None
     if not model.is_untouched(Path(model.path)):
         raise EdgeVitError(f"{model.path!r} was changed while it was tuned; tune it again")

@@ -13,15 +13,15 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from math import ceil
 
 from edgevit.errors import EdgeVitError
 from edgevit.tune.candidate import Candidate
-from edgevit.tune.measurement import Measurer, Record
+from edgevit.tune.measure import Measurer
+from edgevit.tune.measurement import Measurement
 
-Score = Callable[[Record], tuple[bool, float]]  # slack multiplies the second
-Admit = Callable[[Record], bool]
+Score = Callable[[Measurement], tuple[bool, float]]  # slack multiplies the second
+Admit = Callable[[Measurement], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,106 +59,102 @@ def halve(
     *,
     check_time: Callable[[], object] = lambda: None,
     progress: Callable[[str, int, int], object] = lambda what, done, total: None,
-) -> list[Record]:
+) -> list[Measurement]:
     """Measure the candidates, the promising ones longer.
 
     Args:
-        candidates: all that are to be measured at least once.
-        measurer: predicts with a candidate and times it.
-        score: gives a record's figure; the smallest is the best.
-        admit: says whether a candidate is accurate enough, and notes that in the record; asked for
-            few.
+        candidates: what there is.
+        measurer: runs them.
+        score: what is to be small.
+        admit: says whether a candidate is accurate enough, and notes that in its measurement; asked
+            for few.
         check_time: called before each turn; raises OutOfTime to end the search.
         progress: called with what is done, how many turns of it, and of how many.
 
     Returns:
-        A record of every candidate; those that came to the last round have by far the most
+        A measurement of every candidate; those that came to the last round have by far the most
         predictions. Where the time ended before, the last rounds are missing.
     """
-    records = [Record(candidate) for candidate in candidates]
+    measurements = [Measurement(candidate) for candidate in candidates]
     try:
-        _search(records, measurer, score, admit, check_time, progress)
+        _Search(measurer, score, admit, check_time, progress).run(measurements)
     except OutOfTime:
         progress("out of time", 1, 1)
-    return records
+    return measurements
 
 
-def _search(
-    records: list[Record],
-    measurer: Measurer,
-    score: Score,
-    admit: Admit,
-    check_time: Callable[[], object],
-    progress: Callable[[str, int, int], object],
-) -> None:
-    alive = records
-    for number, stage in enumerate(ROUNDS, 1):
-        what = f"round {number}: {len(alive)} candidates"
-        alive = _measured(alive, measurer, stage, check_time, partial(progress, what))
-        alive = _best(alive, score, stage)
-    finalists = _admitted(_from_best(alive, records, score), score, admit, check_time)
-    measurer.isolate([record.candidate for record in finalists])
-    what = f"final: {len(finalists)} candidates"
-    _measured(finalists, measurer, FINAL, check_time, partial(progress, what))
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """What every round needs; see `halve`."""
 
+    measurer: Measurer
+    score: Score
+    admit: Admit
+    check_time: Callable[[], object]
+    progress: Callable[[str, int, int], object]
 
-def _measured(
-    alive: list[Record],
-    measurer: Measurer,
-    stage: Round,
-    check_time: Callable[[], object],
-    progress: Callable[[int, int], object],
-) -> list[Record]:
-    """Let them take turns, in another order each time; those that failed are left out after.
+    def run(self, measurements: list[Measurement]) -> None:
+        alive = measurements
+        for number, stage in enumerate(ROUNDS, 1):
+            alive = self._measured(alive, stage, f"round {number}: {len(alive)} candidates")
+            alive = self._best(alive, stage)
+        finalists = self._admitted(self._from_best(alive, measurements))
+        self.measurer.isolate([one.candidate for one in finalists])
+        self._measured(finalists, FINAL, f"final: {len(finalists)} candidates")
 
-    In the first round they keep their order: what shares a session is loaded once.
-    """
-    order = random.Random(0)
-    mixed = all(record.samples for record in alive)
-    turns = [
-        record
-        for _ in range(stage.blocks)
-        for record in (order.sample(alive, len(alive)) if mixed else alive)
-    ]
-    for done, record in enumerate(turns, 1):
-        check_time()
-        if record.problem is None:
-            try:
-                record.samples.append(measurer.measure(record.candidate, stage.runs))
-            except EdgeVitError as exc:
-                record.problem = str(exc)
-        progress(done, len(turns))
-    return [record for record in alive if record.problem is None]
+    def _measured(self, alive: list[Measurement], stage: Round, what: str) -> list[Measurement]:
+        """Let them take turns, in another order each time; those that failed are left out after.
 
+        In the first round they keep their order: what shares a session is loaded once.
+        """
+        order = random.Random(0)
+        mixed = all(one.samples for one in alive)
+        turns = [
+            one
+            for _ in range(stage.blocks)
+            for one in (order.sample(alive, len(alive)) if mixed else alive)
+        ]
+        for done, one in enumerate(turns, 1):
+            self.check_time()
+            if one.problem is None:
+                try:
+                    one.samples.append(self.measurer.measure(one.candidate, stage.runs))
+                except EdgeVitError as exc:
+                    one.problem = str(exc)
+            self.progress(what, done, len(turns))
+        return [one for one in alive if one.problem is None]
 
-def _best(alive: list[Record], score: Score, stage: Round) -> list[Record]:
-    ranked = sorted(alive, key=score)
-    count = max(FINALISTS, ceil(len(ranked) * stage.share))
-    near = [r for r in ranked[:count] if not _is_far(score(r), score(ranked[0]), stage)]
-    return near if len(near) >= PAIR else ranked[:PAIR]
+    def _best(self, alive: list[Measurement], stage: Round) -> list[Measurement]:
+        ranked = sorted(alive, key=self.score)
+        count = max(FINALISTS, ceil(len(ranked) * stage.share))
+        near = [one for one in ranked[:count] if not self._is_far(one, ranked[0], stage)]
+        return near if len(near) >= PAIR else ranked[:PAIR]
 
+    def _is_far(self, one: Measurement, best: Measurement, stage: Round) -> bool:
+        is_late, figure = self.score(best)
+        return self.score(one) > (is_late, stage.slack * figure)
 
-def _is_far(score: tuple[bool, float], best: tuple[bool, float], stage: Round) -> bool:
-    return score > (best[0], stage.slack * best[1])
+    def _from_best(
+        self, alive: list[Measurement], measurements: list[Measurement]
+    ) -> list[Measurement]:
+        """All that can be run: those that are left, then those that went, both from the best."""
+        left = {one.candidate for one in alive}
+        gone = [
+            one
+            for one in measurements
+            if one.candidate not in left and one.samples and one.problem is None
+        ]
+        return sorted(alive, key=self.score) + sorted(gone, key=self.score)
 
-
-def _from_best(alive: list[Record], records: list[Record], score: Score) -> list[Record]:
-    """All that can be run: those that are left, then those that went, the best of each first."""
-    gone = [r for r in records if r not in alive and r.samples and r.problem is None]
-    return sorted(alive, key=score) + sorted(gone, key=score)
-
-
-def _admitted(
-    ranked: list[Record], score: Score, admit: Admit, check_time: Callable[[], object]
-) -> list[Record]:
-    """The best that are accurate enough, and apart from a second not far behind the best."""
-    finalists: list[Record] = []
-    for record in ranked:
-        if len(finalists) == FINALISTS:
-            break
-        if len(finalists) >= PAIR and _is_far(score(record), score(finalists[0]), ROUNDS[-1]):
-            break
-        check_time()
-        if admit(record):
-            finalists.append(record)
-    return finalists
+    def _admitted(self, ranked: list[Measurement]) -> list[Measurement]:
+        """The best that are accurate enough, and apart from a second not far behind the best."""
+        finalists: list[Measurement] = []
+        for one in ranked:
+            if len(finalists) == FINALISTS:
+                break
+            if len(finalists) >= PAIR and self._is_far(one, finalists[0], ROUNDS[-1]):
+                break
+            self.check_time()
+            if self.admit(one):
+                finalists.append(one)
+        return finalists

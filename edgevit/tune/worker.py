@@ -38,7 +38,7 @@ class Worker:
     """Holds loaded candidates and measures one when asked."""
 
     def __init__(self, images: Sequence[Image]) -> None:
-        """Take the pictures that are predicted, in turn."""
+        """Take the images that are predicted, in turn."""
         self._images = images
         self._loaded: dict[str, Predictor] = {}
 
@@ -107,29 +107,29 @@ def _wait_until_idle() -> None:
             return
 
 
-def load_pictures(paths: Sequence[str], size: tuple[int, int] | None) -> list[Image]:
-    """Decode pictures, and stretch them where a size is given.
+def load_images(paths: Sequence[str], size: tuple[int, int] | None) -> list[Image]:
+    """Decode images, and stretch them where a size is given.
 
     Args:
-        paths: image files, in any format that `load_image` reads.
-        size: (height, width) of a camera's frames; None to keep the pictures' own.
+        paths: files.
+        size: (height, width) of a camera's frames; None to keep the images' own.
 
     Returns:
         uint8 (H, W, 3), BGR.
     """
-    pictures = [load_image(path).pixels for path in paths]
+    images = [load_image(path).pixels for path in paths]
     if size is None:
-        return pictures
-    return [cv2.resize(picture, size[::-1]).astype(np.uint8) for picture in pictures]
+        return images
+    return [cv2.resize(image, size[::-1]).astype(np.uint8) for image in images]
 
 
 def serve(requests: IO[str], answers: IO[str]) -> None:
-    """Load the pictures that the first line names, say so, then answer requests until their end.
+    """Load the images that the first line names, say so, then answer requests until their end.
 
     An error of ours is an answer; any other ends the process.
     """
     first = json.loads(requests.readline())
-    worker = Worker(load_pictures(first["pictures"], first["size"]))
+    worker = Worker(load_images(first["images"], first["size"]))
     _send({"ready": True}, answers)
     for line in requests:
         try:

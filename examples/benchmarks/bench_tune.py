@@ -17,38 +17,33 @@ from time import perf_counter
 import numpy as np
 
 from edgevit import Predictor
+from edgevit.core.image.files import evenly_spaced
 from edgevit.evaluate import DataSet
 from edgevit.tune import Choices, Goal, search
-from edgevit.tune.accuracy import Gate, evaluator_for
-from edgevit.tune.candidate import Candidate
-from edgevit.tune.convert import CONVERTERS
-from edgevit.tune.inputs import (
-    MEASURED_PICTURES,
-    model_paths,
-    pictures_of,
-    reference_of,
-    runnable_files,
-    space_of,
-    spread,
-    usable_devices,
-)
-from edgevit.tune.measure import Pictures, ProcessMeasurer
-from edgevit.tune.measurement import Record
+from edgevit.tune.accuracy import AccuracyGate, evaluator_for
+from edgevit.tune.candidate import Candidate, space_of
+from edgevit.tune.convert import runnable_files
+from edgevit.tune.inputs import read_inputs
+from edgevit.tune.measure import Images, Measurer
+from edgevit.tune.measurement import Measurement
+from edgevit.tune.pipeline import MEASURED_IMAGES
 
 PICTURES = Path(__file__).parents[1] / "pictures"
 LABELLED = {"airplane": "airliner.jpg", "ship": "ship.jpg", "truck": "truck.jpg"}
 
 
-def sweep(candidates: list[Candidate], pictures: Pictures, runs: int, gate: Gate) -> Record:
+def sweep(
+    candidates: list[Candidate], images: Images, runs: int, gate: AccuracyGate
+) -> Measurement:
     """Measure every candidate; answer the best that is accurate enough, as the reference is."""
-    records = []
+    measured = []
     for candidate in candidates:
-        with ProcessMeasurer(pictures) as measurer:
+        with Measurer(images) as measurer:
             measurer.isolate([])
-            record = Record(candidate, [measurer.measure(candidate, runs)])
-        if gate(record):
-            records.append(record)
-    return min(records, key=lambda record: record.p95_ms)
+            one = Measurement(candidate, [measurer.measure(candidate, runs)])
+        if gate(one):
+            measured.append(one)
+    return min(measured, key=lambda one: one.p95_ms)
 
 
 def warm(candidates: list[Candidate]) -> None:
@@ -57,17 +52,15 @@ def warm(candidates: list[Candidate]) -> None:
         Predictor(candidate.file.path, **candidate.arguments).close()
 
 
-def p95_in_turn(
-    candidates: list[Candidate], pictures: Pictures, turns: int, runs: int
-) -> list[float]:
+def p95_in_turn(candidates: list[Candidate], images: Images, turns: int, runs: int) -> list[float]:
     """Measure candidates in turn, each in a process of its own."""
-    records = [Record(candidate) for candidate in candidates]
-    with ProcessMeasurer(pictures) as measurer:
+    measured = [Measurement(candidate) for candidate in candidates]
+    with Measurer(images) as measurer:
         measurer.isolate(candidates)
         for turn in range(turns):
-            for record in records[:: (-1) ** turn]:
-                record.samples.append(measurer.measure(record.candidate, runs))
-    return [record.p95_ms for record in records]
+            for one in measured[:: (-1) ** turn]:
+                one.samples.append(measurer.measure(one.candidate, runs))
+    return [one.p95_ms for one in measured]
 
 
 def main() -> None:
@@ -94,11 +87,11 @@ def compare(arguments: argparse.Namespace, data: DataSet) -> None:
     choices = Choices(
         backends=arguments.backends, precisions=arguments.precisions, threads=arguments.threads
     )
-    paths = model_paths(arguments.model)
-    found, devices = pictures_of(data), usable_devices(choices)[0]
-    files, notes = runnable_files(paths, found, choices, CONVERTERS, print)
+    inputs = read_inputs(arguments.model, data, choices)
+    files, notes = runnable_files(inputs, choices.precisions, say=print)
     print(*notes, sep="\n")
-    candidates = space_of(files, devices, choices, has_streams=False).candidates()
+    space = space_of(files, inputs.runtimes, choices, has_streams=False)
+    candidates = space.candidates()
 
     size = arguments.image_size and tuple(arguments.image_size)
     warm(candidates)
@@ -110,10 +103,11 @@ def compare(arguments: argparse.Namespace, data: DataSet) -> None:
     print(f"tune:  {chosen.candidate}: p95 {chosen.p95_ms:.2f} ms, in {report.spent_s:.1f} s")
 
     started = perf_counter()
-    pictures = Pictures(spread(found, MEASURED_PICTURES), size)
-    reference = reference_of(paths[0], files[0].precision, devices)
-    gate = Gate(evaluator_for(data), reference, Goal().max_drop, lambda what, done, total: None)
-    best = sweep(candidates, pictures, arguments.runs, gate)
+    images = Images(tuple(evenly_spaced(inputs.images, MEASURED_IMAGES)), size)
+    gate = AccuracyGate(
+        evaluator_for(data), space.reference, Goal().max_drop, lambda what, done, total: None
+    )
+    best = sweep(candidates, images, arguments.runs, gate)
     spent = perf_counter() - started
     print(f"sweep: {best.candidate}: p95 {best.p95_ms:.2f} ms, in {spent:.1f} s")
 
@@ -123,7 +117,7 @@ def compare(arguments: argparse.Namespace, data: DataSet) -> None:
         f"{len(candidates)} candidates; tune took {report.spent_s / spent:.3f} of the sweep's time "
         f"and {predictions / total:.3f} of its predictions"
     )
-    again = p95_in_turn([chosen.candidate, best.candidate], pictures, 5, arguments.runs // 5)
+    again = p95_in_turn([chosen.candidate, best.candidate], images, 5, arguments.runs // 5)
     print(
         f"measured again in turn: p95 {again[0]:.2f} ms against {again[1]:.2f} ms, "
         f"ratio {np.divide(*again):.3f}"

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from tiny_data import write_tiny_data
 
 from edgevit.cli import main
 from edgevit.cli.tune_tables import _print_evidence
@@ -55,6 +56,17 @@ def test_tune_prints_one_json_document_and_keeps_nothing_if_told(tiny, data):
     assert {"model", "backend", "precision", "threads"} <= set(document["choice"])
     assert document["profiles"] == []
     assert "no device profiles yet" in run("--explain").stdout
+
+
+def test_a_detector_is_tuned_by_its_average_precision(tiny, tmp_path):
+    pytest.importorskip("pycocotools", reason="pycocotools is not installed")
+    model = shutil.copy(tiny.with_name("tiny_anchors.onnx"), tmp_path / "model.onnx")
+    data = write_tiny_data("detect", tmp_path / "data")
+    done = run(model, "--data", data, *FAST, "--preprocess", "exact", "--json")
+    assert done.exit_code == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert (document["task"], document["figure"]) == ("detect", "bbox_AP")
+    assert document["choice"]["accuracy"] == document["reference_accuracy"] == pytest.approx(1)
 
 
 def test_nothing_chosen_is_exit_code_1(tiny, data):

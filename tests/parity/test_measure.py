@@ -13,6 +13,7 @@ from paths import DATA
 from edgevit.core.model.precision import precision_of
 from edgevit.core.runtime.registry import get_backend
 from edgevit.errors import InputError
+from edgevit.evaluate import DataSet
 from edgevit.parity import compare, markdown_card
 from edgevit.parity.limits import coarser
 from edgevit.zoo import find_model
@@ -75,6 +76,11 @@ def test_one_model_is_compared_on_all_usable_backends(pictures):
     assert (pair.precision, pair.agreement, pair.problems) == ("fp32", 1, [])
     assert pair.tensors[0].values == 18
     assert told == [("pictures", done, 6) for done in range(1, 7)]
+
+
+def test_a_data_set_brings_its_own_limit(pictures):
+    report = compare(CHAIN, DataSet(pictures, limit=2), backends=BOTH)
+    assert (report.pictures, report.data) == (2, str(pictures))
 
 
 @pytest.mark.parametrize("name", ["tiny_anchors", "tiny_boxes", "tiny_logits", "tiny_classes"])

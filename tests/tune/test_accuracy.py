@@ -3,10 +3,10 @@ from pathlib import Path
 import pytest
 
 from edgevit.errors import InputError
-from edgevit.tune.accuracy import Gate
+from edgevit.tune.accuracy import AccuracyGate
 from edgevit.tune.candidate import Candidate, ModelFile
-from edgevit.tune.measurement import Record, Sample
-from edgevit.tune.report import Goal, rows_from
+from edgevit.tune.measurement import Measurement, Sample
+from edgevit.tune.report import Goal, ranked
 
 
 def candidate(name, threads=1):
@@ -37,7 +37,7 @@ def evaluator():
 
 @pytest.fixture
 def gate(evaluator):
-    return Gate(evaluator, candidate("reference"), 1.0, lambda what, done, total: None)
+    return AccuracyGate(evaluator, candidate("reference"), 1.0, lambda what, done, total: None)
 
 
 @pytest.mark.parametrize(
@@ -51,22 +51,21 @@ def gate(evaluator):
     ],
 )
 def test_at_most_so_many_points_may_be_lost(gate, name, problem):
-    record = Record(candidate(name))
+    record = Measurement(candidate(name))
     assert gate(record) == (problem is None)
     assert record.problem == problem
     assert record.accuracy == FIGURES.get(name)
 
 
 def test_threads_change_no_answer_and_are_evaluated_once(gate, evaluator):
-    assert gate(Record(candidate("edge", 1)))
-    assert gate(Record(candidate("edge", 2)))
+    assert gate(Measurement(candidate("edge", 1)))
+    assert gate(Measurement(candidate("edge", 2)))
     assert evaluator.asked == ["reference", "edge"]
 
 
 def test_what_is_known_anyway_is_noted_and_nothing_else(gate, evaluator):
-    known, unknown = Record(candidate("reference", 2)), Record(candidate("edge"))
-    gate.note(known)
-    gate.note(unknown)
+    known, unknown = Measurement(candidate("reference", 2)), Measurement(candidate("edge"))
+    gate.note([known, unknown])
     assert (known.accuracy, unknown.accuracy) == (0.90, None)
     assert evaluator.asked == ["reference"]
 
@@ -74,10 +73,10 @@ def test_what_is_known_anyway_is_noted_and_nothing_else(gate, evaluator):
 def test_pareto_rows_are_those_that_none_beats_in_both():
     points = [(5, 0.9), (4, 0.8), (4, 0.7), (6, 0.9), (3, None)]
     records = [
-        Record(candidate(str(n)), [Sample((time,) * 50, 1, 1)], accuracy)
+        Measurement(candidate(str(n)), [Sample((time,) * 50, 1, 1)], accuracy)
         for n, (time, accuracy) in enumerate(points)
     ]
-    pareto = [row.candidate.file.path.name for row in rows_from(records, Goal()) if row.is_pareto]
+    pareto = [row.candidate.file.path.name for row in ranked(records, Goal()) if row.is_pareto]
     assert pareto == ["1", "0"]
 
 

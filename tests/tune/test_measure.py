@@ -8,8 +8,8 @@ import pytest
 
 from edgevit.errors import EdgeVitError, InferenceError
 from edgevit.tune.candidate import Candidate, ModelFile
-from edgevit.tune.measure import Pictures, ProcessMeasurer
-from edgevit.tune.worker import Worker, load_pictures, serve
+from edgevit.tune.measure import Images, Measurer
+from edgevit.tune.worker import Worker, load_images, serve
 
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 
@@ -32,8 +32,8 @@ def request(path, runs=2, mode="each", **more):
 
 
 def test_pictures_are_stretched_to_a_cameras_frames(picture):
-    assert load_pictures([str(picture)], None)[0].shape == (12, 10, 3)
-    assert load_pictures([str(picture)], (30, 40))[0].shape == (30, 40, 3)
+    assert load_images([str(picture)], None)[0].shape == (12, 10, 3)
+    assert load_images([str(picture)], (30, 40))[0].shape == (30, 40, 3)
 
 
 @pytest.mark.parametrize("mode", ["each", "map"])
@@ -61,7 +61,7 @@ def test_preprocessing_modes_share_a_loaded_model(tiny, monkeypatch):
 
 
 def test_a_worker_answers_errors_and_goes_on(tiny, picture):
-    lines = [{"pictures": [str(picture)], "size": None}, request(tiny, device="gpu"), request(tiny)]
+    lines = [{"images": [str(picture)], "size": None}, request(tiny, device="gpu"), request(tiny)]
     answers = io.StringIO()
     serve(io.StringIO("".join(f"{json.dumps(line)}\n" for line in lines)), answers)
     _, first, second = map(json.loads, answers.getvalue().splitlines())
@@ -70,7 +70,7 @@ def test_a_worker_answers_errors_and_goes_on(tiny, picture):
 
 
 def test_candidates_run_in_processes_that_are_theirs_in_the_end(tiny, picture):
-    with ProcessMeasurer(Pictures((picture,))) as measurer:
+    with Measurer(Images((picture,))) as measurer:
         assert measurer.measure(candidate(tiny), 3).rss_mib is None  # others share the process
         measurer.isolate([candidate(tiny)])
         assert len(measurer.measure(candidate(tiny), 3).times_ms) == 3
@@ -90,7 +90,7 @@ def test_candidates_run_in_processes_that_are_theirs_in_the_end(tiny, picture):
 def test_a_process_that_ends_is_one_candidates_failure(
     tiny, picture, monkeypatch, program, timeout_s, message
 ):
-    with ProcessMeasurer(Pictures((picture,)), timeout_s=timeout_s) as measurer:
+    with Measurer(Images((picture,)), timeout_s=timeout_s) as measurer:
         monkeypatch.setattr("edgevit.tune.measure.PROGRAM", program)
         with pytest.raises(EdgeVitError, match=message):
             measurer.measure(candidate(tiny), 1)
@@ -100,7 +100,7 @@ def test_a_process_that_ends_is_one_candidates_failure(
 
 def test_a_picture_that_is_gone_is_the_processes_last_word(tiny):
     with (
-        ProcessMeasurer(Pictures((Path("nowhere.png"),))) as measurer,
+        Measurer(Images((Path("nowhere.png"),))) as measurer,
         pytest.raises(EdgeVitError, match=r"nowhere\.png"),
     ):
         measurer.measure(candidate(tiny), 1)

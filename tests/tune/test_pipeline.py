@@ -15,37 +15,11 @@ from edgevit.predictor import Predictor
 from edgevit.tune import Choices, Goal, search
 from edgevit.tune.convert import CONVERTERS, model_files
 from edgevit.tune.explain import explain, explain_all
-from edgevit.tune.measurement import Sample
 
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 
 COLORS = {"red": (0, 0, 255), "green": (0, 255, 0), "blue": (255, 0, 0)}
-TIMES_MS = {"exact": 3.0, "fast": 2.0}
 CHOICES = Choices(backends=["onnxruntime"], threads=[1])
-
-
-class Simulated:
-    """What ProcessMeasurer is, with times that the test gives."""
-
-    def __init__(self, pictures, *, mapped=False, spare=0):
-        self.mapped = mapped
-
-    def measure(self, candidate, runs):
-        is_other = "other" in (candidate.file.path.stem, candidate.file.precision)
-        time = TIMES_MS[candidate.preprocess] / (1.5 if is_other else 1)
-        return Sample((time,) * runs, time, 1e3 / time)
-
-    def isolate(self, finalists): ...
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error): ...
-
-
-@pytest.fixture
-def simulated(monkeypatch):
-    monkeypatch.setattr("edgevit.tune.pipeline.ProcessMeasurer", Simulated)
 
 
 @pytest.fixture
@@ -167,7 +141,6 @@ def test_an_interrupt_keeps_nothing(model, data, simulated):
         ({"choices": Choices(device="warp")}, "no backend has the device 'warp'"),
         ({"choices": Choices(backends=["wrap"])}, "backend 'wrap' is not registered"),
         ({"choices": Choices(precisions=["int3"])}, "no model can be had in the precisions"),
-        ({"choices": Choices(threads=[0])}, "threads must be whole numbers from 1 up"),
         ({"goal": Goal(budget_s=1e-9)}, "do not suffice to convert"),
     ],
     ids=str,
@@ -176,6 +149,12 @@ def test_what_cannot_be_searched_is_said(tiny, data, simulated, arguments, match
     models = [tiny.with_name(name) for name in arguments.pop("models", ["tiny.onnx"])]
     with pytest.raises((InputError, EdgeVitError), match=match):
         search(models, data, converters={}, **arguments)
+
+
+@pytest.mark.parametrize("threads", [[], [2, 0]])
+def test_thread_counts_that_cannot_be_are_refused(threads):
+    with pytest.raises(InputError, match="threads must be whole numbers from 1 up"):
+        Choices(threads=threads)
 
 
 def test_there_is_nothing_to_explain_before(model):

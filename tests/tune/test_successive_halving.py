@@ -3,8 +3,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgevit.backend import TuningOptions
 from edgevit.errors import InferenceError
 from edgevit.tune.candidate import ModelFile, Space
+from edgevit.tune.inputs import Runtime
 from edgevit.tune.measurement import Sample
 from edgevit.tune.report import Goal, report_of
 from edgevit.tune.successive_halving import FINALISTS, OutOfTime, halve
@@ -15,8 +17,12 @@ MODEL = Path("model.onnx")
 
 def space(precisions=("fp32", "fp16", "int8"), threads=(1, 2, 4)):
     files = [ModelFile(MODEL, Path(f"{precision}.onnx"), precision) for precision in precisions]
-    devices = {"onnxruntime": ["cpu"], "openvino": ["cpu"]}
-    return Space(files, devices, threads).candidates()
+    spinning = TuningOptions({"until-done": {}, "always": {}, "never": {}})
+    runtimes = {
+        "onnxruntime": Runtime(["cpu"], spinning),
+        "openvino": Runtime(["cpu"], TuningOptions({"default": {}, "pinned": {}})),
+    }
+    return Space(files, runtimes, threads).candidates()
 
 
 class Simulated:

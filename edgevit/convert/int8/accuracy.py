@@ -12,8 +12,6 @@ from edgevit.errors import QuantizationError
 from edgevit.evaluate import DataSet, EvaluationReport, evaluate
 from edgevit.predictor import Predictor
 
-METRICS = {"classify": "top1", "detect": "bbox_AP", "segment": "mIoU"}  # by task
-
 
 def accuracy_of(
     source: Path,
@@ -69,8 +67,7 @@ def _evaluated(
 
 
 def _compared(before: EvaluationReport, after: EvaluationReport) -> Accuracy:
-    metric = METRICS[before.task]
-    figures = [report.overall[metric] for report in (before, after)]
-    if figures[0] is None or figures[1] is None:
+    (metric, first), (_, second) = before.main, after.main
+    if first is None or second is None:
         raise QuantizationError(f"{before.data!r} has nothing to measure {metric} on")
-    return Accuracy(metric, figures[0], figures[1], before.images, before.data)
+    return Accuracy(metric, first, second, before.images, before.data)

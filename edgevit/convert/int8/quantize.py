@@ -36,7 +36,7 @@ from edgevit.convert.int8.target import (
     choose_layout,
 )
 from edgevit.convert.session import Feeds
-from edgevit.core.image.files import spread
+from edgevit.core.image.files import evenly_spaced
 from edgevit.errors import InputError, QuantizationError
 from edgevit.evaluate import DataSet
 from edgevit.predictor import Predictor
@@ -76,7 +76,7 @@ class _Choice:
 def quantize(
     source: PathLike,
     output: PathLike,
-    images: Sequence[PathLike],
+    images: DataSet | PathLike | Sequence[PathLike],
     *,
     name: str | None = None,
     backend: str = AUTO,
@@ -95,8 +95,9 @@ def quantize(
         source: a float32 ONNX file with a spec, as `edgevit export` writes it (with weights in
             half precision too).
         output: the file to write.
-        images: pictures of the kind that the model will see, about a hundred; they pass through the
-            model's own preprocessing. Those that cannot be read are left out and named.
+        images: pictures of the kind that the model will see, about a hundred: a folder, a data set,
+            or their paths. They pass through the model's own preprocessing. Those that cannot be
+            read are left out and named.
         name: the model's name in its spec; by default the source's with `_int8`.
         backend: whose form the file has: `openvino`, `onnxruntime`, `tensorrt`, or `auto` for what
             is fastest here, measured. Every form runs on each of them.
@@ -107,7 +108,7 @@ def quantize(
         keep_float: layers that stay in floating point in any case, as the report names them.
         data: a data set to measure accuracy on, before and after; None to leave that out.
         max_drop: points of top-1, AP or mIoU that may be lost on it.
-        limit: how many of the pictures to take at most, spread evenly.
+        limit: how many of the pictures to take at most, evenly spaced.
         threads: of a run when speed or accuracy is measured; None for the default.
         progress: see `Progress`.
 
@@ -125,7 +126,7 @@ def quantize(
     _check_arguments(output, rule, limit, max_error)
     with Predictor(source, backend="onnxruntime", threads=threads) as predictor:
         model = read_float_model(source)
-        pictures = spread([Path(image) for image in images], limit)
+        pictures = evenly_spaced(_paths_of(images), limit)
         step = _counter(progress, "reading pictures", len(pictures))
         calibration = read_calibration(predictor, pictures, step)
         record = Record.of(predictor, name or f"{predictor.spec.name}_int8")
@@ -154,6 +155,13 @@ def quantize(
         size_bytes=len(finished.content),
         notes=(*notes_on(calibration), *_notes_on(choice)),
     )
+
+
+def _paths_of(images: DataSet | PathLike | Sequence[PathLike]) -> list[Path]:
+    if isinstance(images, DataSet | str | os.PathLike):
+        data = DataSet.of(images)
+        return data.limited(data.image_paths())
+    return [Path(image) for image in images]
 
 
 def _choose(

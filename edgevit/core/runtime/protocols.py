@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -138,6 +138,31 @@ class Backend(Protocol):
             InputError: if an option is unknown or has an unusable value.
             LoadError: if the runtime refuses the model.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class TuningOptions:
+    """Options of a backend that change how fast it answers on a processor, and no answer.
+
+    Args:
+        spinning: how idle threads wait for work: the name of each way, and the options for `load`
+            that choose it, as JSON values. The first is what the backend does without them.
+        has_streams: whether `load` takes the option `streams`, an int: so many runs at a time.
+    """
+
+    spinning: Mapping[str, Mapping[str, object]] = field(default_factory=lambda: {"default": {}})
+    has_streams: bool = False
+
+
+@runtime_checkable
+class TunableBackend(Backend, Protocol):
+    """A backend with options that `edgevit tune` may vary, which a backend need not have.
+
+    Of any other, `tune` varies device and threads alone.
+    """
+
+    def tuning_options(self) -> TuningOptions:
+        """Say which options there are; asked once for a search."""
 
 
 def resolve_device(backend: Backend, name: str, device: str) -> str:

@@ -14,9 +14,10 @@ from small_model import SIDE, write_small_model  # noqa: E402
 
 from edgevit.convert import quantize  # noqa: E402
 from edgevit.convert.int8.insert import WEIGHT_LIMIT  # noqa: E402
-from edgevit.core.image.files import pictures_of  # noqa: E402
+from edgevit.core.image.files import pictures_in  # noqa: E402
 from edgevit.doctor import self_test  # noqa: E402
 from edgevit.errors import InputError, ModelError, QuantizationError, SpecError  # noqa: E402
+from edgevit.evaluate import DataSet  # noqa: E402
 from edgevit.predictor import Predictor  # noqa: E402
 
 BACKENDS = ("onnxruntime", "openvino")
@@ -42,7 +43,7 @@ def small(tmp_path):
 @pytest.fixture
 def int8(small, pictures, tmp_path):
     output = tmp_path / "int8.onnx"
-    report = quantize(small, output, pictures_of(pictures), backend="onnxruntime")
+    report = quantize(small, output, pictures, backend="onnxruntime")
     return output, report
 
 
@@ -61,9 +62,9 @@ def answers(path, backend, batches):
 def test_every_form_gives_nearly_the_float32_answers_on_every_backend(
     small, pictures, tmp_path, form, backend
 ):
-    quantize(small, tmp_path / "int8.onnx", pictures_of(pictures), backend=form)
+    quantize(small, tmp_path / "int8.onnx", pictures, backend=form)
     with Predictor(small, backend="onnxruntime") as predictor:
-        batches = [predictor.preprocess(path)[0] for path in pictures_of(pictures)]
+        batches = [predictor.preprocess(path)[0] for path in pictures_in(pictures)]
     before = answers(small, "onnxruntime", batches)
     after = answers(tmp_path / "int8.onnx", backend, batches)
     assert np.abs(after - before).max() < 0.05 * np.abs(before).max()
@@ -159,21 +160,17 @@ def test_the_report_names_every_layer_and_what_few_pictures_mean(int8):
 
 
 def test_layers_stay_in_floating_point_to_keep_the_error(small, pictures, tmp_path):
-    full = quantize(small, tmp_path / "a.onnx", pictures_of(pictures), backend="tensorrt")
+    full = quantize(small, tmp_path / "a.onnx", pictures, backend="tensorrt")
     errors = [layer.error for layer in full.layers]
     limit = 0.9 * float(np.sqrt(np.sum(np.square(errors))))
-    report = quantize(
-        small, tmp_path / "b.onnx", pictures_of(pictures), backend="tensorrt", max_error=limit
-    )
+    report = quantize(small, tmp_path / "b.onnx", pictures, backend="tensorrt", max_error=limit)
     assert "fp32" in {layer.precision for layer in report.layers}
     with pytest.raises(QuantizationError, match="no layer can be quantised"):
-        quantize(
-            small, tmp_path / "c.onnx", pictures_of(pictures), backend="tensorrt", max_error=1e-9
-        )
+        quantize(small, tmp_path / "c.onnx", pictures, backend="tensorrt", max_error=1e-9)
 
 
 def test_named_layers_stay_in_floating_point(small, pictures, tmp_path):
-    paths, output = pictures_of(pictures), tmp_path / "int8.onnx"
+    paths, output = pictures_in(pictures), tmp_path / "int8.onnx"
     report = quantize(small, output, paths, backend="tensorrt", keep_float=["fc1"])
     assert [layer.precision for layer in report.layers] == ["int8", "fp32", "int8"]
     assert "fc1.weight.1x1" in initializers(output)
@@ -181,8 +178,14 @@ def test_named_layers_stay_in_floating_point(small, pictures, tmp_path):
         quantize(small, output, paths, backend="tensorrt", keep_float=["fc9"])
 
 
+def test_a_data_set_calibrates_with_as_many_as_it_says(small, pictures, tmp_path):
+    data = DataSet(pictures, limit=3)
+    report = quantize(small, tmp_path / "int8.onnx", data, backend="tensorrt", rule="minmax")
+    assert report.images == 3
+
+
 def test_the_fastest_form_is_measured(small, pictures, tmp_path):
-    report = quantize(small, tmp_path / "int8.onnx", pictures_of(pictures))
+    report = quantize(small, tmp_path / "int8.onnx", pictures)
     assert report.backend == min(report.speeds, key=lambda name: report.speeds[name].int8_ms)
     assert set(report.speeds) == set(BACKENDS)
 
@@ -190,7 +193,7 @@ def test_the_fastest_form_is_measured(small, pictures, tmp_path):
 def test_unreadable_pictures_are_left_out_and_named(small, pictures, tmp_path):
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no picture")
-    paths = [*pictures_of(pictures), broken]
+    paths = [*pictures_in(pictures), broken]
     report = quantize(small, tmp_path / "int8.onnx", paths, backend="tensorrt")
     assert (report.images, list(report.skipped)) == (6, [str(broken)])
     assert "1 pictures could not be read and were left out" in report.notes[1]
@@ -213,7 +216,7 @@ def test_the_gate_measures_before_and_after_and_refuses(small, pictures, tmp_pat
         truth = labelled(
             tmp_path / "data", lambda pixels: predictor.classify(pixels, top_k=1).class_names[0]
         )
-    output, paths = tmp_path / "int8.onnx", pictures_of(pictures)
+    output, paths = tmp_path / "int8.onnx", pictures_in(pictures)
     with pytest.raises(QuantizationError, match=r"loses 0\.00 points of top1 on 4 pictures"):
         quantize(small, output, paths, backend="tensorrt", data=truth, max_drop=-1)
     assert not output.exists()
@@ -223,7 +226,7 @@ def test_the_gate_measures_before_and_after_and_refuses(small, pictures, tmp_pat
 
 
 def test_what_cannot_be_quantised_is_refused(small, int8, pictures, tmp_path):
-    paths, output = pictures_of(pictures), tmp_path / "out.onnx"
+    paths, output = pictures_in(pictures), tmp_path / "out.onnx"
     with pytest.raises(QuantizationError, match="is quantised already"):
         quantize(int8[0], output, paths)
     with pytest.raises(ModelError, match=r"absent\.onnx"):
@@ -254,7 +257,7 @@ def test_an_interruption_leaves_nothing_behind(small, pictures, tmp_path):
         quantize(
             small,
             folder / "int8.onnx",
-            pictures_of(pictures),
+            pictures,
             backend="tensorrt",
             progress=interrupt,
         )
@@ -289,7 +292,7 @@ def test_the_polynomial_is_close_to_gelu():
 
 
 def test_runtimes_agree_about_photographs(small, tmp_path, photos):
-    output, paths = tmp_path / "int8.onnx", pictures_of(photos)
+    output, paths = tmp_path / "int8.onnx", pictures_in(photos)
     quantize(small, output, paths, backend="openvino")
     with Predictor(small, backend="onnxruntime") as predictor:
         batches = [predictor.preprocess(path)[0] for path in paths]
@@ -303,7 +306,7 @@ def test_runtimes_agree_about_the_bundled_classifier(tmp_path, photos):
     from edgevit.zoo import find_model
 
     output = tmp_path / "int8.onnx"
-    paths = pictures_of(photos)
+    paths = pictures_in(photos)
     quantize(find_model(None), output, paths, backend="openvino", rule="minmax", limit=8)
     found = []
     for backend in BACKENDS:
@@ -312,19 +315,10 @@ def test_runtimes_agree_about_the_bundled_classifier(tmp_path, photos):
     assert found[0] == found[1]
 
 
-def test_the_gate_reads_the_figure_that_every_task_reports():
-    from edgevit.convert.int8.accuracy import METRICS
-    from edgevit.core.model.spec import TASKS
-    from edgevit.evaluate.detect import OVERALL
-
-    assert set(METRICS) == set(TASKS)
-    assert METRICS["detect"].removeprefix("bbox_") in OVERALL
-
-
 def test_normalised_tokens_get_a_batch_axis_for_openvino_alone(small, pictures, tmp_path):
     reshapes = []
     for form in FORMS:
-        quantize(small, tmp_path / "int8.onnx", pictures_of(pictures), backend=form)
+        quantize(small, tmp_path / "int8.onnx", pictures, backend=form)
         kinds = [node.op_type for node in onnx.load(tmp_path / "int8.onnx").graph.node]
         reshapes.append(kinds.count("Reshape"))
     assert reshapes == [3, 4, 3]
