@@ -30,7 +30,7 @@ PACKAGES = (
     "onnx",
 )
 
-BATCH_TOLERANCE = 4 / 255 / 0.2  # two grey levels for each of two resampling passes, normalised
+BATCH_TOLERANCE = 4 / 255 / 0.2  # two gray levels for each of two resampling passes, normalized
 
 
 @dataclass(frozen=True, slots=True)

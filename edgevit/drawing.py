@@ -22,8 +22,8 @@ FONT = cv2.FONT_HERSHEY_SIMPLEX
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 BAR = (196, 140, 40)  # BGR
 FONT_HEIGHT = 22  # pixels of a capital letter in FONT at scale 1
-MASK_SHARE = 0.45  # of an object's colour in a pixel of its mask
-MAP_SHARE = 0.5  # of a class's colour in a pixel of a class map
+MASK_SHARE = 0.45  # of an object's color in a pixel of its mask
+MAP_SHARE = 0.5  # of a class's color in a pixel of a class map
 LEGEND_ROWS = 12
 LEGEND_SHARE = 0.4  # of the image's height that a legend of many rows takes
 
@@ -38,7 +38,7 @@ def draw(image: Image, result: Result) -> Image:
     Returns:
         A copy of the image. A Classification is drawn as bars of its scores in the lower left;
         Detections as boxes with names and scores, over their masks where they have some; a
-        Segmentation as its palette's colours over the image, with a legend of what is there.
+        Segmentation as its palette's colors over the image, with a legend of what is there.
 
     Raises:
         InputError: if `image` is not uint8 with three channels, or masks or a class map are of
@@ -146,7 +146,7 @@ def _write(strip: Image, text: str, left: int, color: Color = WHITE) -> None:
 
 
 def _label(canvas: Image, text: str, box: NDArray[np.float32], color: Color) -> None:
-    """Write on a patch of the colour that stands on the box, or in it at the upper edge."""
+    """Write on a patch of the color that stands on the box, or in it at the upper edge."""
     line = max(12, _line_height(canvas) * 2 // 3)
     width = _text_width(text, line)
     x0, y0, _, _ = _pixels(box)

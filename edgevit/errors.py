@@ -76,7 +76,7 @@ class ExportError(EdgeVitError):
 
 
 class QuantizationError(EdgeVitError):
-    """A model could not be quantised, or would have lost too much accuracy by it."""
+    """A model could not be quantized, or would have lost too much accuracy by it."""
 
 
 class ZooError(EdgeVitError):

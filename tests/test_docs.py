@@ -1,4 +1,4 @@
-"""README, docs/ and their neighbours: links lead somewhere, code runs, commands exist."""
+"""README, docs/ and their neighbors: links lead somewhere, code runs, commands exist."""
 
 import asyncio
 import json

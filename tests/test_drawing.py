@@ -39,9 +39,9 @@ def test_names_outside_ascii_are_drawn_too():
 
 
 @pytest.mark.parametrize(
-    "image", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3), np.float32)], ids=["grey", "float"]
+    "image", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3), np.float32)], ids=["gray", "float"]
 )
-def test_what_is_no_colour_image_is_refused(image):
+def test_what_is_no_color_image_is_refused(image):
     with pytest.raises(InputError, match=r"draw takes uint8 \(H, W, 3\)"):
         draw(image, classification("cat"))
 

@@ -172,7 +172,7 @@ def test_predicting_loads_neither_torch_nor_onnx_nor_the_command_line(tiny):
     }
 
 
-@pytest.mark.parametrize("converter", ["convert_to_half", "quantize"])
+@pytest.mark.parametrize("converter", ["convert_to_fp16", "quantize"])
 def test_converting_a_file_loads_onnx_but_not_torch(converter):
     pytest.importorskip("onnx", reason="onnx is not installed")
     loaded = modules_after(f"from edgevit.convert import {converter}")

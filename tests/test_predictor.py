@@ -126,7 +126,7 @@ def test_threads_share_a_predictor(predictor):
 
 
 @pytest.fixture
-def fake_colours(tiny, monkeypatch):
+def fake_colors(tiny, monkeypatch):
     """The tiny model's Predictor on a FakeBackend with the given fields, and its session."""
     from edgevit.core.runtime import registry
 
@@ -154,23 +154,23 @@ QUEUES = pytest.mark.parametrize(
 
 
 @QUEUES
-def test_map_answers_in_order_however_many_runs_are_in_flight(fields, fake_colours):
-    predictor, session = fake_colours(latency_s=0.001, **fields)
+def test_map_answers_in_order_however_many_runs_are_in_flight(fields, fake_colors):
+    predictor, session = fake_colors(latency_s=0.001, **fields)
     answers = [answer.class_names[0] for answer in predictor.map([RED, BLUE, BLUE, RED] * 25)]
     assert answers == ["red", "blue", "blue", "red"] * 25
     assert session.runs == 100
 
 
 @pytest.mark.parametrize("most", [2, 3])
-def test_map_keeps_a_runtimes_queue_filled_and_no_fuller(most, fake_colours):
-    predictor, session = fake_colours(latency_s=0.01, max_in_flight=most)
+def test_map_keeps_a_runtimes_queue_filled_and_no_fuller(most, fake_colors):
+    predictor, session = fake_colors(latency_s=0.01, max_in_flight=most)
     list(predictor.map([RED] * 20))
     assert session.most_in_flight == most
 
 
 @QUEUES
-def test_a_run_that_fails_raises_at_its_own_place(fields, fake_colours):
-    predictor, _ = fake_colours(latency_s=0.001, **fields)
+def test_a_run_that_fails_raises_at_its_own_place(fields, fake_colors):
+    predictor, _ = fake_colors(latency_s=0.001, **fields)
     answers = predictor.map([RED, WHITE, BLUE, "nowhere.jpg", RED])
     assert next(answers).class_names[0] == "red"
     with pytest.raises(InferenceError, match="too bright"):
@@ -182,8 +182,8 @@ def test_a_run_that_fails_raises_at_its_own_place(fields, fake_colours):
 
 
 @QUEUES
-def test_threads_have_their_outputs_for_themselves(fields, fake_colours):
-    predictor, _ = fake_colours(latency_s=0.001, **fields)
+def test_threads_have_their_outputs_for_themselves(fields, fake_colors):
+    predictor, _ = fake_colors(latency_s=0.001, **fields)
 
     def work(image):
         batch, _ = predictor.preprocess(image)
@@ -195,8 +195,8 @@ def test_threads_have_their_outputs_for_themselves(fields, fake_colours):
 
 
 @QUEUES
-def test_closing_waits_for_outputs_that_are_being_read(fields, fake_colours):
-    predictor, session = fake_colours(latency_s=0.02, **fields)
+def test_closing_waits_for_outputs_that_are_being_read(fields, fake_colors):
+    predictor, session = fake_colors(latency_s=0.02, **fields)
     with ThreadPoolExecutor(2) as pool:
         jobs = [pool.submit(predictor.classify, image) for image in (RED, BLUE)]
         while session.runs < 2:

@@ -20,7 +20,7 @@ COLORS = {"red": (0, 0, 255), "green": (0, 255, 0), "blue": (255, 0, 0)}
 
 
 def picture(height, width, **regions):
-    """Black, with rectangles (x0, y0, x1, y1) in the colours they are named after."""
+    """Black, with rectangles (x0, y0, x1, y1) in the colors they are named after."""
     image = np.zeros((height, width, 3), np.uint8)
     for color, (x0, y0, x1, y1) in regions.items():
         image[y0:y1, x0:x1] = COLORS[color]

@@ -37,7 +37,7 @@ NEEDS_TORCH = {
     *("04_export.py", "06_families.py"),
     *("bench_attention.py", "bench_export.py", "bench_gpu.py"),
 }
-HAVE_TESTS_OF_THEIR_OWN = ("03_camera.py", "camera_stream.py", "half_parity.py")
+HAVE_TESTS_OF_THEIR_OWN = ("03_camera.py", "camera_stream.py", "fp16_parity.py")
 NEEDS_ONNX = {"08_quantize.py"}
 TAKES_LONG = NEEDS_TORCH - {"bench_gpu.py"} | NEEDS_ONNX
 

@@ -8,7 +8,7 @@ that, in a process of its own; it takes from half a minute to many minutes and i
 warning. The engine is kept in the cache of compiled models for later starts.
 
 The precision is the model's own: a float32 export is computed in float32 (without TF32), a float16
-one in float16 where its tensors are, a quantised one in int8 between its Q/DQ nodes.
+one in float16 where its tensors are, a quantized one in int8 between its Q/DQ nodes.
 
 A graph with a free batch axis gets an engine for batches of 1 to 8, tuned for 1; a larger batch
 builds another one, up to the next power of two. `profiles` replaces both.

@@ -2,7 +2,7 @@
 
 Two libraries do: NVIDIA's cuda-bindings, which the extra installs, and PyCUDA, which is taken where
 only it is installed, as on many Jetsons. Both work in the device's primary context, the one that
-PyTorch, CuPy and CUDA's runtime use, so their arrays can be read and nothing is initialised twice.
+PyTorch, CuPy and CUDA's runtime use, so their arrays can be read and nothing is initialized twice.
 
 Whatever is allocated is given back when nothing refers to it any more, on any thread.
 """
@@ -130,7 +130,7 @@ class Driver(Protocol):
     library: str
 
     def start(self) -> None:
-        """Initialise CUDA.
+        """Initialize CUDA.
 
         Raises:
             NoDriverError: if there is no driver, or it does not answer.

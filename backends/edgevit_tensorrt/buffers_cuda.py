@@ -144,7 +144,7 @@ class CudaDriver:
     library = "cuda-bindings"
 
     def start(self) -> None:
-        """Initialise CUDA; later calls change nothing."""
+        """Initialize CUDA; later calls change nothing."""
         try:
             call(driver.cuInit, 0)
         except (CudaError, RuntimeError) as exc:  # RuntimeError: there is no libcuda

@@ -120,7 +120,7 @@ class PycudaDriver:
     library = "PyCUDA"
 
     def start(self) -> None:
-        """Import PyCUDA, which links to the driver, and initialise CUDA."""
+        """Import PyCUDA, which links to the driver, and initialize CUDA."""
         try:
             import pycuda.driver
         except ImportError as exc:

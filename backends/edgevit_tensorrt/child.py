@@ -32,7 +32,7 @@ class Built:
     """A built engine.
 
     Args:
-        plan: what TensorRT serialised.
+        plan: what TensorRT serialized.
         described: `inputs`, `outputs` and `profiles`, as JSON values.
     """
 

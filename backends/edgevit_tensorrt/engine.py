@@ -1,4 +1,4 @@
-"""A deserialised engine, and the memory of its tensors."""
+"""A deserialized engine, and the memory of its tensors."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Engine:
     def __init__(
         self, plan: bytes, described: Mapping[str, Any], gpu: Gpu, dla: int | None
     ) -> None:
-        """Deserialise.
+        """Deserialize.
 
         Args:
-            plan: the serialised engine.
+            plan: the serialized engine.
             described: `inputs`, `outputs` and `profiles` of `edgevit_tensorrt.network`.
             gpu: where it will run.
             dla: index of the DLA core; None for the GPU.

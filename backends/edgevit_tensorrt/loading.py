@@ -123,11 +123,11 @@ class Source:
         self, compiled: CompiledCache, files: Mapping[str, str], options: BuildOptions
     ) -> Engine:
         facts = self._facts(files, options)
-        engine, refusal = self._deserialised(compiled, compiled.find(facts))
+        engine, refusal = self._deserialized(compiled, compiled.find(facts))
         if engine is not None:
             return engine
         with compiled.building(facts, self.model, because=refusal) as building:
-            engine, _ = self._deserialised(compiled, building.found)
+            engine, _ = self._deserialized(compiled, building.found)
             if engine is not None:
                 return engine
             built = self._build(options)
@@ -149,7 +149,7 @@ class Source:
     def _info(self) -> GpuInfo:
         return self.driver.info(self.gpu)
 
-    def _deserialised(
+    def _deserialized(
         self, compiled: CompiledCache, found: CompiledModel | None
     ) -> tuple[Engine | None, str]:
         """Load a cached engine; where TensorRT refuses it, say why in its place."""

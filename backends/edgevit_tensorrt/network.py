@@ -88,7 +88,7 @@ def configure(builder: Any, request: Request) -> Any:
 
 def allow_types_of(network: Any, config: Any) -> None:
     """Let a weakly typed network compute in the types of its tensors, and only there."""
-    if _is_quantised(network):
+    if _is_quantized(network):
         config.set_flag(trt.BuilderFlag.INT8)
     if _has_half(network):
         config.set_flag(trt.BuilderFlag.FP16)
@@ -103,10 +103,10 @@ def check_dla(network: Any, config: Any) -> None:
     Raises:
         RefusedError: if the graph has no type that a DLA computes with.
     """
-    if not _is_quantised(network) and not _has_half(network):
+    if not _is_quantized(network) and not _has_half(network):
         raise RefusedError(
             "a DLA computes in float16 and int8 only, and this model is float32; export it with "
-            "--precision fp16, or quantise it"
+            "--precision fp16, or quantize it"
         )
     layers = _layers(network)
     left = [layer.name for layer in layers if not config.can_run_on_DLA(layer)]
@@ -119,7 +119,7 @@ def _layers(network: Any) -> list[Any]:
     return [network.get_layer(index) for index in range(network.num_layers)]
 
 
-def _is_quantised(network: Any) -> bool:
+def _is_quantized(network: Any) -> bool:
     return any(layer.type == trt.LayerType.QUANTIZE for layer in _layers(network))
 
 

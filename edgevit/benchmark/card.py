@@ -27,7 +27,7 @@ def card(comparison: Comparison, plot: str | None = None) -> str:
     height, width = comparison.reports[0].image_size
     parts = [
         f"# Benchmark on {comparison.fingerprint.cpu}",
-        f"Pictures of {height}x{width}, {_runs(comparison)} of each candidate, all in turn in one "
+        f"Images of {height}x{width}, {_runs(comparison)} of each candidate, all in turn in one "
         "process. Times are in ms.",
         *(["The run was interrupted; not everything was measured."] * comparison.is_interrupted),
         _warnings(comparison),
@@ -48,9 +48,9 @@ def card(comparison: Comparison, plot: str | None = None) -> str:
 
 
 NOTES = """\
-- p50, p95, p99: of a whole prediction, from a picture in memory to its result.
+- p50, p95, p99: of a whole prediction, from an image in memory to its result.
 - runtime: the session's bare run, in turn with whole predictions; overhead: the median difference.
-- images/s: one by one; map: images/s with the next pictures prepared meanwhile.
+- images/s: one by one; map: images/s with the next images prepared meanwhile.
 - first answer: from the start of a new process; memory and peak: of such a process with nothing but
   this model, Python and the runtime included.
 - matrix rate: the model's operations per second over those of a large float32 matrix product in

@@ -14,7 +14,7 @@ from edgevit.benchmark.arithmetic import MatrixProduct
 from edgevit.benchmark.report import STAGES, BenchmarkReport, Candidate, Comparison, Percentiles
 from edgevit.benchmark.start import Start, start
 from edgevit.core.machine.fingerprint import fingerprint
-from edgevit.core.machine.state import ROOT, Watch
+from edgevit.core.machine.state import ROOT, MachineMonitor
 from edgevit.core.model.precision import precision_of
 from edgevit.errors import InputError
 from edgevit.predictor import Predictor
@@ -27,7 +27,7 @@ MAPS = 3  # turns of `Predictor.map`
 GROWTH_RUNS = 50  # predictions at most over which a new process's memory is watched
 
 
-class Lane:
+class CandidateRun:
     """One candidate, loaded, with what was measured of it."""
 
     def __init__(self, predictor: Predictor, image: NDArray[np.uint8], threads: int | None) -> None:
@@ -140,7 +140,7 @@ def compare(
         EdgeVitError: if a candidate cannot be loaded, or fails.
     """
     _check(candidates, runs=runs, warmup=warmup, starts=starts)
-    watch = Watch(root)
+    watch = MachineMonitor(root)
     with ExitStack() as stack:
         lanes = [_load(candidate, image, stack) for candidate in candidates]
         products = _products(lanes, stack)
@@ -168,7 +168,7 @@ def _check(candidates: Sequence[Candidate], *, runs: int, warmup: int, starts: i
             raise InputError(f"{name} must be from {least} up, not {value}")
 
 
-def _load(candidate: Candidate, image: NDArray[np.uint8], stack: ExitStack) -> Lane:
+def _load(candidate: Candidate, image: NDArray[np.uint8], stack: ExitStack) -> CandidateRun:
     predictor = Predictor(
         candidate.model,
         backend=candidate.backend,
@@ -176,15 +176,15 @@ def _load(candidate: Candidate, image: NDArray[np.uint8], stack: ExitStack) -> L
         threads=candidate.threads,
         preprocess=candidate.preprocess,
     )
-    return Lane(stack.enter_context(predictor), image, candidate.threads)
+    return CandidateRun(stack.enter_context(predictor), image, candidate.threads)
 
 
-def _runtime(lane: Lane) -> tuple[str, str, int | None]:
+def _runtime(lane: CandidateRun) -> tuple[str, str, int | None]:
     return lane.predictor.backend, lane.predictor.device, lane.threads
 
 
 def _products(
-    lanes: Sequence[Lane], stack: ExitStack
+    lanes: Sequence[CandidateRun], stack: ExitStack
 ) -> dict[tuple[str, str, int | None], MatrixProduct]:
     return {
         runtime: stack.enter_context(closing(MatrixProduct(*runtime)))
@@ -193,10 +193,10 @@ def _products(
 
 
 def _take_turns(
-    lanes: Sequence[Lane],
+    lanes: Sequence[CandidateRun],
     products: Sequence[MatrixProduct],
     runs: int,
-    watch: Watch,
+    watch: MachineMonitor,
     progress: Progress,
 ) -> None:
     generator = np.random.default_rng(0)
@@ -212,14 +212,16 @@ def _take_turns(
             product.turn()
 
 
-def _map_in_turn(lanes: Sequence[Lane], runs: int, progress: Progress) -> None:
+def _map_in_turn(lanes: Sequence[CandidateRun], runs: int, progress: Progress) -> None:
     for done in range(1, MAPS + 1):
         for lane in lanes:
             lane.map(-(-runs // MAPS))
         progress("map", done, MAPS)
 
 
-def _start_in_turn(lanes: Sequence[Lane], runs: int, starts: int, progress: Progress) -> None:
+def _start_in_turn(
+    lanes: Sequence[CandidateRun], runs: int, starts: int, progress: Progress
+) -> None:
     for done in range(1, starts + 1):
         for lane in lanes:
             lane.start(min(runs, GROWTH_RUNS))

@@ -122,7 +122,7 @@ def _accuracies(reports: Sequence[BenchmarkReport]) -> list[Accuracy]:
 
 
 def _looks(reports: Sequence[BenchmarkReport]) -> list[tuple[str, str]]:
-    """Colour of each report's backend, shape of its precision; beyond their number they repeat."""
+    """Color of each report's backend, shape of its precision; beyond their number they repeat."""
     backends = list(dict.fromkeys(report.backend for report in reports))
     precisions = list(dict.fromkeys(report.precision for report in reports))
     return [

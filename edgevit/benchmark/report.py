@@ -191,7 +191,7 @@ class Comparison:
         labels = [", ".join(compress(row, told)) or row[0] for row in rows]
         if len(set(labels)) == len(labels):
             return labels
-        # Two files of one model in one precision, such as two quantisations.
+        # Two files of one model in one precision, such as two quantizations.
         files = (Path(report.path).name for report in self.reports)
         return [f"{file}, {label}" for file, label in zip(files, labels, strict=True)]
 

@@ -44,7 +44,7 @@ def measured_accuracies(
     Args:
         reports: of the candidates.
         data: the data set.
-        progress: called with what is evaluated, how many pictures are done, and of how many.
+        progress: called with what is evaluated, how many images are done, and of how many.
 
     Returns:
         The task's main figure for each report; None where the data has nothing for it.

@@ -62,7 +62,6 @@ from edgevit.errors import ExportError
 )
 @click.option(
     "--segment-output",
-    "form",
     type=click.Choice(["classes", "classes/2", "classes/1", "logits"]),
     help="What a segmenter's graph ends in: the best class of every 4x4 (or 2x2, 1x1) pixels of "
     "the input, or a value for each class.  [default: classes]",

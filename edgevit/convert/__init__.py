@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from edgevit._lazy import lend
 
 if TYPE_CHECKING:
-    from edgevit.convert.fp16.convert import HalfReport as HalfReport
-    from edgevit.convert.fp16.convert import convert_to_half as convert_to_half
+    from edgevit.convert.fp16.convert import Fp16Report as Fp16Report
+    from edgevit.convert.fp16.convert import convert_to_fp16 as convert_to_fp16
     from edgevit.convert.int8.quantize import quantize as quantize
     from edgevit.convert.int8.report import Accuracy as Accuracy
     from edgevit.convert.int8.report import LayerSensitivity as LayerSensitivity
@@ -21,8 +21,8 @@ else:
         __name__,
         {
             "edgevit.convert.fp16.convert": (
-                "HalfReport",
-                "convert_to_half",
+                "Fp16Report",
+                "convert_to_fp16",
             ),
             "edgevit.convert.int8.quantize": ("quantize",),
             "edgevit.convert.int8.report": (

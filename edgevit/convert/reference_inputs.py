@@ -1,4 +1,4 @@
-"""The pictures that a graph is recorded and compared with, and how far two answers are apart."""
+"""The images that a graph is recorded and compared with, and how far two answers are apart."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Values = NDArray[Any]  # of whatever dtype an output has
 
 
 def test_image() -> NDArray[np.uint8]:
-    """Make the test vector's image: waves and noise, every grey level, edges in both directions.
+    """Make the test vector's image: waves and noise, every gray level, edges in both directions.
 
     Returns:
         uint8 (40, 56, 3), BGR.
@@ -45,16 +45,16 @@ def range_batches(
 ) -> list[NDArray[np.float32]]:
     """Batches on which a graph's largest values show.
 
-    Flat pictures and wide stripes are among them: where a network multiplies activations with each
+    Flat images and wide stripes are among them: where a network multiplies activations with each
     other, as CAS-ViT does, what is rare in photographs and the same everywhere grows most.
 
     Args:
         batch: float32 (1, 3, height, width), that of the test vector.
         spec: how images become batches.
-        images: uint8 (H, W, 3), BGR: further pictures.
+        images: uint8 (H, W, 3), BGR: further images.
     """
-    pictures = [*extreme_images(spec.size), *images]
-    return [batch, noise_like(batch), *(preprocessed(picture, spec) for picture in pictures)]
+    every = [*extreme_images(spec.size), *images]
+    return [batch, noise_like(batch), *(preprocessed(image, spec) for image in every)]
 
 
 def extreme_images(size: tuple[int, int]) -> list[NDArray[np.uint8]]:

@@ -2,12 +2,12 @@
 
 What the folder of a data set must hold, by the model's task. `split` is for data sets with parts.
 
-- classify: pictures in folders named after their classes, `[split/]<class>/*.jpg`; or a list
+- classify: images in folders named after their classes, `[split/]<class>/*.jpg`; or a list
   `[split/]labels.csv` (or `.txt`) with lines `file,label`, whose files are beside it or in
   `images/`. A label is the name of a class, or its id.
 - detect: a COCO JSON file, `annotations/instances_<split>.json` or the only one there is, and the
-  pictures in `images/[split/]`, `<split>/` or beside it. Categories go by their names.
-- segment: pictures `images/[split/]<id>.jpg` and PNGs of class ids `labels/[split/]<id>.png`, grey
+  images in `images/[split/]`, `<split>/` or beside it. Categories go by their names.
+- segment: images `images/[split/]<id>.jpg` and PNGs of class ids `labels/[split/]<id>.png`, gray
   or with a palette. A file `labels.csv` with lines `value,name` says which value is which class;
   without one the values are the model's class ids, from `first_class` on.
 
@@ -54,15 +54,15 @@ def evaluate(
     *,
     progress: Progress = lambda done, total: None,
 ) -> EvaluationReport:
-    """Answer every picture of a data set and compare with the truth.
+    """Answer every image of a data set and compare with the truth.
 
-    A picture or label that cannot be read ends the evaluation: figures over fewer pictures than
+    An image or label that cannot be read ends the evaluation: figures over fewer images than
     others had could not be compared with theirs.
 
     Args:
         predictor: of any task; which figures there are is the task's.
         data: the data set, or its folder where nothing else needs to be said.
-        progress: called after each picture with how many are done, and of how many.
+        progress: called after each image with how many are done, and of how many.
 
     Returns:
         top-1 and top-5, COCO's AP and AR (of boxes, and of masks where both model and data have

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgevit.core.image.files import pictures_in
+from edgevit.core.image.files import images_in
 from edgevit.errors import InputError
 from edgevit.evaluate.data import (
     DataSet,
@@ -22,18 +22,18 @@ from edgevit.predictor import Predictor
 LISTS = ("labels.csv", "labels.txt")
 TOP = 5
 
-Labelled = tuple[Path, int]  # a picture and its class id
+Labeled = tuple[Path, int]  # an image and its class id
 
 
 def classification_figures(predictor: Predictor, data: DataSet, loop: TimedLoop) -> Figures:
     """Count how often the right class is the best one, and among the best five.
 
     Raises:
-        InputError: if the data does not fit, or a picture cannot be read.
+        InputError: if the data does not fit, or an image cannot be read.
     """
     names = predictor.spec.class_names
-    samples = data.limited(labelled_pictures(data, names_in_data(data, predictor.spec)))
-    hits = np.zeros((len(names), 3), np.int64)  # for each class: pictures, top-1, top-5
+    samples = data.limited(labeled_images(data, names_in_data(data, predictor.spec)))
+    hits = np.zeros((len(names), 3), np.int64)  # for each class: images, top-1, top-5
     for (_, class_id), result in loop.answers(
         samples, lambda sample: predictor.classify(sample[0], top_k=TOP)
     ):
@@ -44,18 +44,18 @@ def classification_figures(predictor: Predictor, data: DataSet, loop: TimedLoop)
         {
             "class_id": class_id,
             "class_name": names[class_id],
-            "images": pictures,
-            "top1": first / pictures,
-            "top5": among / pictures,
+            "images": images,
+            "top1": first / images,
+            "top5": among / images,
         }
-        for class_id, (pictures, first, among) in enumerate(hits.tolist())
-        if pictures
+        for class_id, (images, first, among) in enumerate(hits.tolist())
+        if images
     ]
     return Figures({"top1": top1 / count, "top5": top5 / count}, per_class)
 
 
-def labelled_pictures(data: DataSet, names: Sequence[str]) -> list[Labelled]:
-    """List the pictures and their classes, from a list of labels or from folders.
+def labeled_images(data: DataSet, names: Sequence[str]) -> list[Labeled]:
+    """List the images and their classes, from a list of labels or from folders.
 
     Args:
         data: the data set.
@@ -79,19 +79,19 @@ def _is_list(path: Path) -> bool:
         return "," in file.readline()
 
 
-def _from_folders(base: Path, names: Sequence[str]) -> list[Labelled]:
-    pictures = {folder: pictures_in(folder) for folder in sorted(base.iterdir()) if folder.is_dir()}
-    filled = {folder.name: found for folder, found in pictures.items() if found}
+def _from_folders(base: Path, names: Sequence[str]) -> list[Labeled]:
+    images = {folder: images_in(folder) for folder in sorted(base.iterdir()) if folder.is_dir()}
+    filled = {folder.name: found for folder, found in images.items() if found}
     if not filled:
         raise InputError(
-            f"no labelled pictures in {str(base)!r}; a classifier is measured on pictures in "
+            f"no labeled images in {str(base)!r}; a classifier is measured on images in "
             f"folders named after their classes, or listed in {' or '.join(LISTS)} as `file,label`"
         )
     ids = _ids_of(filled, names, f"the folders of {str(base)!r}, one for each class")
     return [(path, ids[name]) for name, found in filled.items() for path in found]
 
 
-def _from_list(listed: Path, folders: list[Path], names: Sequence[str]) -> list[Labelled]:
+def _from_list(listed: Path, folders: list[Path], names: Sequence[str]) -> list[Labeled]:
     rows = read_rows(listed)
     ids = _ids_of({label: None for _, label in rows}, names, f"the labels in {str(listed)!r}")
     return [(_find(file, folders), ids[label]) for file, label in rows]
@@ -102,7 +102,7 @@ def _find(file: str, folders: list[Path]) -> Path:
         if (folder / file).is_file():
             return folder / file
     places = " or ".join(repr(str(folder)) for folder in folders)
-    raise InputError(f"the labelled picture {file!r} is not in {places}")
+    raise InputError(f"the labeled image {file!r} is not in {places}")
 
 
 def _ids_of(labels: Collection[str], names: Sequence[str], where: str) -> Mapping[str, int]:

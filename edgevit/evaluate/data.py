@@ -1,4 +1,4 @@
-"""What the layouts of data sets have in common: folders, pictures, and the names of classes."""
+"""What the layouts of data sets have in common: folders, images, and the names of classes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgevit.core.image.files import SUFFIXES, Item, evenly_spaced, pictures_in
+from edgevit.core.image.files import SUFFIXES, Item, evenly_spaced, images_in
 from edgevit.core.model.spec import ModelSpec
 from edgevit.errors import InputError, suggestion
 
@@ -19,13 +19,13 @@ LABEL_VALUES = 1 << 16  # that a label PNG may have
 
 @dataclass(frozen=True, slots=True)
 class DataSet:
-    """Where the pictures and the truth about them are; `edgevit.evaluate` describes the layouts.
+    """Where the images and the truth about them are; `edgevit.evaluate` describes the layouts.
 
     Args:
         folder: the data set's folder.
         split: the part of it, such as `val`; None where it has no parts.
         annotations: of detection, the COCO JSON file; None to find it.
-        images: folder of the pictures; None to find it.
+        images: folder of the images; None to find it.
         labels: of classification, the list of labels; of segmentation, the folder of label PNGs;
             None to find it.
         class_names: what the data calls the model's classes, in the order of their ids; None
@@ -33,7 +33,7 @@ class DataSet:
         ignore_index: of segmentation, label values that count nowhere; None for 255 alone.
         first_class: of segmentation, the label value of class 0, whose successors are the other
             classes; lower values count nowhere. None for what `labels.csv` says, 0 without one.
-        limit: how many pictures to take, evenly spaced over the data set; None for all.
+        limit: how many images to take, evenly spaced over the data set; None for all.
     """
 
     folder: Path
@@ -85,11 +85,11 @@ class DataSet:
         places.append(self.folder / split)
         if self.annotations is not None or (split and self.coco_files()):
             places += [self.folder / "images", self.folder]
-        base = self.images or first_folder(places, "pictures")
-        found = pictures_in(base)
+        base = self.images or first_folder(places, "images")
+        found = images_in(base)
         if not found:
             accepted = ", ".join(sorted(SUFFIXES))
-            raise InputError(f"no pictures in {str(base)!r}; accepted: files {accepted}")
+            raise InputError(f"no images in {str(base)!r}; accepted: files {accepted}")
         return found
 
     def coco_files(self) -> list[Path]:
@@ -101,7 +101,7 @@ class DataSet:
         return [path for path in found if path.stem in (self.split, f"instances_{self.split}")]
 
     def limited(self, samples: Sequence[Item]) -> list[Item]:
-        """Take `limit` of the samples, evenly spaced: neighbours are often of one class."""
+        """Take `limit` of the samples, evenly spaced: neighbors are often of one class."""
         return evenly_spaced(samples, self.limit or len(samples))
 
 

@@ -66,7 +66,7 @@ def detection_figures(predictor: Predictor, data: DataSet, loop: TimedLoop) -> F
     """Measure average precision and recall with COCO's own tools.
 
     Raises:
-        InputError: if the data does not fit, or a picture cannot be read.
+        InputError: if the data does not fit, or an image cannot be read.
         EdgeVitError: if pycocotools is not installed.
     """
     _require_pycocotools()
@@ -128,7 +128,7 @@ def read_truth(path: Path) -> CocoTruth:
             f"height, width), annotations (image_id, category_id, bbox) and categories: {exc!r}"
         ) from exc
     if not images:
-        raise InputError(f"the annotations {str(path)!r} name no picture")
+        raise InputError(f"the annotations {str(path)!r} name no image")
     if len(dict(categories)) < len(categories):
         raise InputError(f"the annotations {str(path)!r} have two categories of one name")
     return CocoTruth(path, images, annotations, dict(categories))
@@ -170,7 +170,7 @@ def _annotations_file(data: DataSet) -> Path:
     found = data.coco_files()
     if len(found) == 1:
         return found[0]
-    layout = "a detector is measured on a COCO JSON in annotations/ and the pictures it names"
+    layout = "a detector is measured on a COCO JSON in annotations/ and the images it names"
     listed = ", ".join(repr(path.name) for path in found)
     problem = f"has several annotations ({listed})" if found else "has no annotations that fit"
     raise InputError(
@@ -185,19 +185,19 @@ def _images_folder(data: DataSet, truth: CocoTruth) -> Path:
     folders = [data.folder / "images" / split, data.folder / split]
     folders += [data.folder / "images", data.folder, truth.path.parent]
     holding = (folder for folder in folders if (folder / truth.images[0]["file_name"]).is_file())
-    return first_folder([next(holding, folders[2])], "the annotations' pictures")
+    return first_folder([next(holding, folders[2])], "the annotations' images")
 
 
 def _check_size(path: Path, image: Record) -> None:
-    """Boxes of a picture that was scaled or turned since would be compared with others' pixels."""
+    """Boxes of an image that was scaled or turned since would be compared with others' pixels."""
     try:
         header = read_header(path.read_bytes())
     except (OSError, InputError) as exc:
-        raise InputError(f"the picture {str(path)!r} cannot be read: {exc}") from exc
+        raise InputError(f"the image {str(path)!r} cannot be read: {exc}") from exc
     size = header.size[::-1] if header.orientation >= TURNED else header.size
     if size != (image["height"], image["width"]):
         raise InputError(
-            f"the picture {str(path)!r} is {size[0]}x{size[1]} (height x width), but its "
+            f"the image {str(path)!r} is {size[0]}x{size[1]} (height x width), but its "
             f"annotations are for {image['height']}x{image['width']}"
         )
 

@@ -1,6 +1,6 @@
-"""Label pictures: the class id of every pixel, as it stands in a PNG.
+"""Label images: the class id of every pixel, as it stands in a PNG.
 
-OpenCV would turn a palette's indices into its colours; Pillow keeps them.
+OpenCV would turn a palette's indices into its colors; Pillow keeps them.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from edgevit.core.image.header import read_header
 from edgevit.errors import EdgeVitError, InputError, install_hint
 
-GREY, PALETTE = 0, 3  # PNG's colour types with one sample for each pixel
+GREY, PALETTE = 0, 3  # PNG's color types with one sample for each pixel
 
 LabelMap = NDArray[np.uint8] | NDArray[np.uint16]
 
 
 def require_pillow() -> None:
-    """Check that label pictures can be read here.
+    """Check that label images can be read here.
 
     Raises:
         EdgeVitError: if Pillow is not installed.
@@ -35,16 +35,16 @@ def require_pillow() -> None:
 
 
 def read_label_map(path: Path) -> LabelMap:
-    """Read a label picture.
+    """Read a label image.
 
     Args:
-        path: a PNG, grey or with a palette, of 1 to 16 bits.
+        path: a PNG, gray or with a palette, of 1 to 16 bits.
 
     Returns:
-        uint8 or uint16 (H, W): grey samples, or indices of the palette, as the file has them.
+        uint8 or uint16 (H, W): gray samples, or indices of the palette, as the file has them.
 
     Raises:
-        InputError: if the file cannot be read, is damaged, or has colours.
+        InputError: if the file cannot be read, is damaged, or has colors.
         EdgeVitError: if Pillow, of the extra `eval`, is not installed.
     """
     require_pillow()
@@ -55,7 +55,7 @@ def read_label_map(path: Path) -> LabelMap:
         raise InputError(f"the labels {str(path)!r} cannot be read: {exc}") from exc
     if header.format != "PNG" or data[25] not in (GREY, PALETTE):
         raise InputError(
-            f"the labels {str(path)!r} are a picture in colours; accepted: a PNG whose grey values "
+            f"the labels {str(path)!r} are an image in colors; accepted: a PNG whose gray values "
             "or palette indices are class ids"
         )
     return _samples(header.encoded, path, depth=data[24])
@@ -71,6 +71,6 @@ def _samples(encoded: bytes, path: Path, depth: int) -> LabelMap:
         raise InputError(f"the labels {str(path)!r} are damaged: {exc}") from exc
     if depth == 16:
         return samples.astype(np.uint16)
-    if image.mode == "L":  # grey samples of fewer than eight bits are spread over 0-255
+    if image.mode == "L":  # gray samples of fewer than eight bits are spread over 0-255
         samples = samples // (255 // ((1 << depth) - 1))
     return samples.astype(np.uint8)

@@ -45,11 +45,11 @@ class EvaluationReport:
         task: `classify`, `detect` or `segment`.
         data: the data set's folder.
         split: the part of it, or None.
-        images: number of pictures answered.
+        images: number of images answered.
         overall: see `Figures`.
         per_class: see `Figures`.
         notes: see `Figures`.
-        timings_ms: medians over the pictures of `preprocess` (reading and decoding the file
+        timings_ms: medians over the images of `preprocess` (reading and decoding the file
             included), `infer` and `postprocess`, in milliseconds.
     """
 

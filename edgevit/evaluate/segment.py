@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgevit.core.image.files import pictures_in
+from edgevit.core.image.files import images_in
 from edgevit.core.tasks.results import Segmentation
 from edgevit.errors import InputError
 from edgevit.evaluate.data import (
@@ -30,11 +30,11 @@ ADVICE = (
     "ids with `first_class`"
 )
 
-Pair = tuple[Path, Path]  # a picture and its labels
+Pair = tuple[Path, Path]  # an image and its labels
 
 
 def segmentation_figures(predictor: Predictor, data: DataSet, loop: TimedLoop) -> Figures:
-    """Count in a confusion matrix which class every labelled pixel was answered to be.
+    """Count in a confusion matrix which class every labeled pixel was answered to be.
 
     A class that is in neither labels nor answers has no IoU and is in no mean; one that is only
     answered has IoU 0. A pixel that the network did not see counts as answered wrongly.
@@ -71,7 +71,7 @@ def confusion_matrix(
 
     Raises:
         InputError: if a label value is neither a class nor to be ignored, or the labels are of
-            another shape than the picture.
+            another shape than the image.
     """
     count = len(result.class_names)
     answers = np.minimum(_at_size(result.class_map, labels.shape, where), count).reshape(-1)
@@ -128,24 +128,24 @@ def figures_of_confusion(
         names: the names of the C classes, in the order of their ids.
         notes: what the reader of the figures should know of the data set, a sentence each.
     """
-    labelled = confusion.sum(axis=1)
+    labeled = confusion.sum(axis=1)
     right = np.diagonal(confusion)
-    union = labelled + confusion[:, :-1].sum(axis=0) - right
-    iou, accuracy = _shares(right, union), _shares(right, labelled)
+    union = labeled + confusion[:, :-1].sum(axis=0) - right
+    iou, accuracy = _shares(right, union), _shares(right, labeled)
     overall = {
         "mIoU": _mean(iou),
         "mean_accuracy": _mean(accuracy),
-        "pixel_accuracy": _shares(right.sum(keepdims=True), labelled.sum(keepdims=True))[0],
+        "pixel_accuracy": _shares(right.sum(keepdims=True), labeled.sum(keepdims=True))[0],
     }
     per_class = [
         {"class_id": index, "class_name": name, "pixels": pixels, "IoU": own, "accuracy": hit}
         for index, (name, pixels, own, hit) in enumerate(
-            zip(names, labelled.tolist(), iou, accuracy, strict=True)
+            zip(names, labeled.tolist(), iou, accuracy, strict=True)
         )
     ]
     absent = [name for name, own in zip(names, iou, strict=True) if own is None]
     added = [f"no pixel is or was answered {shortened(absent)}: not in mIoU"] if absent else []
-    unseen = confusion[:, -1].sum() / max(1, labelled.sum())
+    unseen = confusion[:, -1].sum() / max(1, labeled.sum())
     if unseen:
         added.append(f"the network did not see {unseen:.2%} of the pixels: counted as wrong")
     return Figures(overall, per_class, [*notes, *added])
@@ -153,23 +153,23 @@ def figures_of_confusion(
 
 def _pairs(data: DataSet) -> tuple[list[Pair], list[str]]:
     split = data.split or ""
-    images = data.images or first_folder([data.folder / "images" / split], "pictures")
+    source = data.images or first_folder([data.folder / "images" / split], "images")
     folder = data.labels or first_folder([data.folder / "labels" / split], "label PNGs")
-    pictures = {path.relative_to(images).with_suffix(""): path for path in pictures_in(images)}
+    images = {path.relative_to(source).with_suffix(""): path for path in images_in(source)}
     labels = sorted(folder.rglob("*.png"))
     pairs = []
     for path in labels:
         key = path.relative_to(folder).with_suffix("")
-        if key not in pictures:
-            raise InputError(f"the labels {str(path)!r} have no picture {str(images / key)!r}.*")
-        pairs.append((pictures[key], path))
+        if key not in images:
+            raise InputError(f"the labels {str(path)!r} have no image {str(source / key)!r}.*")
+        pairs.append((images[key], path))
     if not pairs:
         raise InputError(
-            f"no label PNGs in {str(folder)!r}; a segmenter is measured on pictures in "
+            f"no label PNGs in {str(folder)!r}; a segmenter is measured on images in "
             "images/[split/] and PNGs of class ids of the same names in labels/[split/]"
         )
-    spare = len(pictures) - len(pairs)
-    return pairs, [f"pictures without labels, left out: {spare}"] if spare else []
+    spare = len(images) - len(pairs)
+    return pairs, [f"images without labels, left out: {spare}"] if spare else []
 
 
 def _at_size(
@@ -181,7 +181,7 @@ def _at_size(
     (height, width), (rows, columns) = class_map.shape, size
     if abs(height * columns - width * rows) > max(height, width, rows, columns):
         raise InputError(
-            f"the labels {where!r} are of size {size}, their picture {class_map.shape}: "
+            f"the labels {where!r} are of size {size}, their image {class_map.shape}: "
             "not the same part of the scene"
         )
     resized = cv2.resize(class_map, (columns, rows), interpolation=cv2.INTER_NEAREST_EXACT)

@@ -23,8 +23,8 @@ from edgevit.export.checkpoint.class_names import default_class_names, read_clas
 from edgevit.export.checkpoint.weights import Checkpoint, Weights, load_strictly, read_checkpoint
 from edgevit.export.deploy import deploy
 from edgevit.export.forms import FORMS, Verified
-from edgevit.export.heads import KINDS
-from edgevit.export.heads.base import Ending, Kind
+from edgevit.export.heads import HEADS
+from edgevit.export.heads.base import GraphHead, HeadExporter
 from edgevit.export.trace import graph_from_module
 from edgevit.export.verify import answer_and_difference
 from edgevit.models.variants import DEFINITIONS, DenseVariant, Variant, find_definition
@@ -73,7 +73,7 @@ def export_model(
     class_names: ClassNames = None,
     crop_pct: float | None = None,
     score_threshold: float | None = None,
-    form: str | None = None,
+    segment_output: str | None = None,
     precision: str = "fp32",
     half_weights: bool = False,
     dynamic_batch: bool = False,
@@ -85,18 +85,19 @@ def export_model(
         variant: model variant, e.g. `cas_vit_s` or `cas_vit_s_retinanet`.
         output: the ONNX file to write.
         checkpoint: official checkpoint, or one of the same keys with other widths of neck and head;
-            None writes freshly initialised weights (seed 0).
+            None writes freshly initialized weights (seed 0).
         weights: `model` or `ema` to choose; by default EMA weights where the file holds them.
         name: the model's name in its spec; by default the variant.
         input_size: (height, width) in pixels; by default that of the variant's official evaluation,
             640x640 for detectors and 512x512 for segmenters.
         num_classes: number of classes; by default what the checkpoint or the names say.
         class_names: names in index order, or a UTF-8 file with one name a line.
-        crop_pct: share of the scaled shorter side that a classifier's centre crop keeps, in (0, 1];
+        crop_pct: share of the scaled shorter side that a classifier's center crop keeps, in (0, 1];
             by default what the variant is officially evaluated with.
         score_threshold: 0-1, a detection's score is greater where the caller does not say another;
             by default the official evaluation's, which is low (0.05).
-        form: of the output, for kinds of models that have a choice; see `edgevit.export.heads`.
+        segment_output: of a segmenter's graph: `classes` of every 4x4 pixels, `classes/2`,
+            `classes/1` or `logits`; None for the first.
         precision: what the graph computes in, `fp32`, or `fp16` where that is safe and `fp32` where
             it is not, which is for GPUs; see `edgevit.convert.fp16.convert`.
         half_weights: store the weights of an `fp32` graph in half precision; runtimes widen them
@@ -118,7 +119,7 @@ def export_model(
     destination = _checked_destination(output)
     size = definition.input_size if input_size is None else input_size
     _check_arguments(size, precision, half_weights)
-    _check_kind(variant, kind, size, form)
+    _check_kind(variant, kind, size, segment_output)
     if definition.head != "classifier":
         _refuse(variant, "classifier", crop_pct=crop_pct is not None, dynamic_batch=dynamic_batch)
     if not kind.has_score_threshold:
@@ -128,7 +129,7 @@ def export_model(
     found = _num_classes(num_classes, kind, loaded)
     names = _class_names(class_names, found, definition)
     module = _build(definition, kind, len(names), loaded, variant)
-    ending = kind.ending(module, size, form)
+    graph_head = kind.graph_head(module, size, segment_output)
     evaluation = definition.evaluation(size)
     spec = ModelSpec(
         name=name or variant,
@@ -137,7 +138,7 @@ def export_model(
         task=definition.task,
         input=evaluation if crop_pct is None else replace(evaluation, crop_pct=crop_pct),
         class_names=names,
-        head=_with_threshold(ending.head, score_threshold),
+        head=_with_threshold(graph_head.head, score_threshold),
         provenance=Provenance(
             checkpoint_sha256=loaded.sha256 if loaded else None,
             weights=loaded.source if loaded else None,
@@ -147,12 +148,12 @@ def export_model(
     notes = _notes(loaded)
     del loaded  # as large as the module
     precision = "half_weights" if half_weights else precision
-    return _write(module, ending, spec, destination, precision, dynamic_batch, notes, progress)
+    return _write(module, graph_head, spec, destination, precision, dynamic_batch, notes, progress)
 
 
 def _write(
     module: nn.Module,
-    ending: Ending,
+    graph_head: GraphHead,
     spec: ModelSpec,
     destination: Path,
     precision: str,
@@ -163,21 +164,21 @@ def _write(
     size = spec.input.size
     progress("tracing the deploy form")
     model = graph_from_module(
-        ending.attach(deploy(module, size, half=precision == "fp16")).eval(),
+        graph_head.attach(deploy(module, size, half=precision == "fp16")).eval(),
         size,
-        outputs=ending.outputs,
-        settings=ending.settings,
+        outputs=graph_head.outputs,
+        settings=graph_head.settings,
         dynamic_batch=dynamic_batch,
     )
     gc.collect()  # PyTorch's traces hold the weights and refer to themselves
     progress("comparing the graph with the module in ONNX Runtime")
     image = test_image()
     batch = preprocessed(image, spec.input)
-    outputs, max_error = answer_and_difference(model, module, ending, batch)
-    form = FORMS[precision](Verified(model, module, ending, image, batch, outputs), spec)
+    outputs, max_error = answer_and_difference(model, module, graph_head, batch)
+    form = FORMS[precision](Verified(model, module, graph_head, image, batch, outputs), spec)
     progress(f"writing {destination}")
     embed_spec(form.model, form.spec)
-    count = ending.count(module, size)
+    count = graph_head.count(module, size)
     embed_multiply_adds(form.model, count)
     content = form.model.SerializeToString()
     save_model(destination, content)
@@ -194,7 +195,7 @@ def _write(
 
 def _build(
     definition: Definition,
-    kind: Kind,
+    kind: HeadExporter,
     num_classes: int,
     loaded: Checkpoint | None,
     variant: str,
@@ -218,7 +219,9 @@ def _hollow(definition: Definition, num_classes: int, widths: Mapping[str, int])
         return definition.build(num_classes, **widths)
 
 
-def _num_classes(requested: int | None, kind: Kind, loaded: Checkpoint | None) -> int | None:
+def _num_classes(
+    requested: int | None, kind: HeadExporter, loaded: Checkpoint | None
+) -> int | None:
     """What the checkpoint holds; it must be what was asked for."""
     found = kind.num_classes(loaded.state_dict) if loaded else None
     if requested is not None and requested < 1:
@@ -263,16 +266,16 @@ def _check_arguments(input_size: tuple[int, int], precision: str, half_weights: 
         raise ExportError(f"input_size must be a (height, width) from 1 up, not {input_size!r}")
 
 
-def _kind_of(variant: str, definition: Definition) -> Kind:
-    if definition.head not in KINDS:
-        raise ExportError(f"{variant!r} cannot be exported yet; heads that can: {', '.join(KINDS)}")
-    return KINDS[definition.head]
+def _kind_of(variant: str, definition: Definition) -> HeadExporter:
+    if definition.head not in HEADS:
+        raise ExportError(f"{variant!r} cannot be exported yet; heads that can: {', '.join(HEADS)}")
+    return HEADS[definition.head]
 
 
-def _check_kind(variant: str, kind: Kind, size: tuple[int, int], form: str | None) -> None:
+def _check_kind(variant: str, kind: HeadExporter, size: tuple[int, int], form: str | None) -> None:
     if form is not None and form not in kind.forms:
         choice = f"must be one of {', '.join(kind.forms)}" if kind.forms else "is none of its own"
-        raise ExportError(f"the `form` of {variant!r} {choice}, not {form!r}")
+        raise ExportError(f"the `segment_output` of {variant!r} {choice}, not {form!r}")
     step = kind.size_step
     if any(side % step for side in size):
         height, width = (max(1, round(side / step)) * step for side in size)
@@ -297,5 +300,5 @@ def _with_threshold(head: Mapping[str, Any], score_threshold: float | None) -> M
 
 def _notes(loaded: Checkpoint | None) -> tuple[str, ...]:
     if loaded is None:
-        return ("no checkpoint was given: the weights are freshly initialised, answers are noise",)
+        return ("no checkpoint was given: the weights are freshly initialized, answers are noise",)
     return loaded.notes

@@ -12,14 +12,14 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 from torch import nn
 
-from edgevit.convert.fp16.convert import half_graph, half_spec
+from edgevit.convert.fp16.convert import fp16_graph, fp16_spec
 from edgevit.convert.graph import to_proto
 from edgevit.convert.half_weights import store_in_half_precision
 from edgevit.convert.reference_inputs import range_batches, relative_difference
 from edgevit.convert.session import load_graph
 from edgevit.core.model.spec import ModelSpec
 from edgevit.core.model.test_vector import Samples, TestVector
-from edgevit.export.heads.base import Ending, Outputs
+from edgevit.export.heads.base import GraphHead, Outputs
 from edgevit.export.verify import HALF, answer_and_difference
 
 Batch = NDArray[np.float32]
@@ -32,7 +32,7 @@ class Verified:
     Args:
         model: the graph, traced from the module.
         module: the deploy form that was traced, in eval mode.
-        ending: how the graph ends.
+        graph_head: how the graph ends.
         image: uint8 (H, W, 3), BGR, of the test vector.
         batch: the image preprocessed, float32 (1, 3, height, width).
         outputs: what the graph answers for it.
@@ -40,19 +40,19 @@ class Verified:
 
     model: onnx.ModelProto
     module: nn.Module
-    ending: Ending
+    graph_head: GraphHead
     image: NDArray[np.uint8]
     batch: Batch
     outputs: Outputs
 
     def vector(self, outputs: Outputs) -> TestVector:
         """The test vector of a graph with these outputs."""
-        recorded = {key: Samples.of(outputs[key]) for key in self.ending.recorded}
+        recorded = {key: Samples.of(outputs[key]) for key in self.graph_head.recorded}
         return TestVector(self.image, Samples.of(self.batch), recorded)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Form:
+class StoredGraph:
     """What is written to the file.
 
     Args:
@@ -66,12 +66,12 @@ class Form:
     notes: tuple[str, ...] = field(default=())
 
 
-def in_float(verified: Verified, spec: ModelSpec) -> Form:
+def in_float(verified: Verified, spec: ModelSpec) -> StoredGraph:
     """Keep the graph in float32, and record its own outputs in the spec."""
-    return Form(verified.model, spec.with_test_vector(verified.vector(verified.outputs)))
+    return StoredGraph(verified.model, spec.with_test_vector(verified.vector(verified.outputs)))
 
 
-def with_half_weights(verified: Verified, spec: ModelSpec) -> Form:
+def with_half_weights(verified: Verified, spec: ModelSpec) -> StoredGraph:
     """Store a graph's weights in half precision.
 
     Raises:
@@ -80,28 +80,29 @@ def with_half_weights(verified: Verified, spec: ModelSpec) -> Form:
     stored = ir.from_proto(verified.model)
     store_in_half_precision(stored)
     model = to_proto(stored)
-    outputs = load_graph(model, verified.ending.settings)(verified.batch)
+    outputs = load_graph(model, verified.graph_head.settings)(verified.batch)
     spec = spec.with_test_vector(verified.vector(outputs))
-    return Form(model, spec, _moved(verified, outputs))
+    return StoredGraph(model, spec, _moved(verified, outputs))
 
 
-def in_half(verified: Verified, spec: ModelSpec) -> Form:
+def in_half(verified: Verified, spec: ModelSpec) -> StoredGraph:
     """Compute in half precision where that is safe.
 
     Raises:
         ExportError: if that changes what the graph answers.
     """
-    batch, ending = verified.batch, verified.ending
-    half = half_graph(verified.model, range_batches(batch, spec.input), ending.settings)
-    outputs, _ = answer_and_difference(half.rounded, verified.module, ending, batch, HALF)
+    batch, graph_head = verified.batch, verified.graph_head
+    half = fp16_graph(verified.model, range_batches(batch, spec.input), graph_head.settings)
+    outputs, _ = answer_and_difference(half.rounded, verified.module, graph_head, batch, HALF)
     differences = {
-        name: relative_difference(verified.outputs[name], outputs[name]) for name in ending.recorded
+        name: relative_difference(verified.outputs[name], outputs[name])
+        for name in graph_head.recorded
     }
-    spec = half_spec(spec, verified.vector(outputs), differences)
-    return Form(half.model, spec, (*half.notes(), *_moved(verified, outputs)))
+    spec = fp16_spec(spec, verified.vector(outputs), differences)
+    return StoredGraph(half.model, spec, (*half.notes(), *_moved(verified, outputs)))
 
 
-FORMS: Mapping[str, Callable[[Verified, ModelSpec], Form]] = {
+FORMS: Mapping[str, Callable[[Verified, ModelSpec], StoredGraph]] = {
     "fp32": in_float,
     "fp16": in_half,
     "half_weights": with_half_weights,
@@ -111,7 +112,8 @@ FORMS: Mapping[str, Callable[[Verified, ModelSpec], Form]] = {
 def _moved(verified: Verified, outputs: Outputs) -> tuple[str, ...]:
     """How far the recorded outputs are from those of the float32 graph."""
     return tuple(
-        _distance(name, verified.outputs[name], outputs[name]) for name in verified.ending.recorded
+        _distance(name, verified.outputs[name], outputs[name])
+        for name in verified.graph_head.recorded
     )
 
 

@@ -12,7 +12,7 @@ def multiply_adds(module: nn.Module, *inputs: object) -> int:
     """Count the multiply-adds of a module's convolutions, linear layers and matrix products.
 
     Papers call one multiply-add a FLOP; hardware rates count two operations for it. Everything
-    else (normalisation, activation, softmax, pooling, bias) is left out: it is bound by memory.
+    else (normalization, activation, softmax, pooling, bias) is left out: it is bound by memory.
 
     Nothing is computed: the module runs on tensors without data.
 

@@ -14,7 +14,7 @@ from torch import nn
 from edgevit.convert.reference_inputs import noise_like
 from edgevit.convert.session import load_graph
 from edgevit.errors import ExportError
-from edgevit.export.heads.base import Comparison, Ending
+from edgevit.export.heads.base import Comparison, GraphHead
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ HALF = Rounding(0.05, "Export it in fp32, or with --half-weights for a small fil
 def answer_and_difference(
     model: onnx.ModelProto,
     module: nn.Module,
-    ending: Ending,
+    graph_head: GraphHead,
     batch: NDArray[np.float32],
     rounding: Rounding = FLOAT,
 ) -> tuple[dict[str, NDArray[Any]], float]:
@@ -46,8 +46,8 @@ def answer_and_difference(
 
     Args:
         model: a graph with input `image`.
-        module: in eval mode, from float32 (B, 3, H, W) to what `ending` compares.
-        ending: how the graph ends.
+        module: in eval mode, from float32 (B, 3, H, W) to what `graph_head` compares.
+        graph_head: how the graph ends.
         batch: float32 (B, 3, H, W).
         rounding: of what the graph computes in.
 
@@ -57,9 +57,9 @@ def answer_and_difference(
     Raises:
         ExportError: if it is more than rounding explains.
     """
-    run = load_graph(model, ending.settings)
-    reference = ending.reference(module)
-    compare = (rounding is HALF and ending.compare_half) or ending.compare
+    run = load_graph(model, graph_head.settings)
+    reference = graph_head.reference(module)
+    compare = (rounding is HALF and graph_head.compare_half) or graph_head.compare
     feeds = (batch, noise_like(batch))
     answers = [run(feed) for feed in feeds]
     differences = [

@@ -26,7 +26,7 @@ def level_anchors(grid: AnchorGrid, stride: int, like: Tensor) -> Tensor:
 
     Returns:
         Boxes (H*W*A, 4), row by row, then place by place, then by ratio and by scale. They are
-        centred on the places' upper left corners, `stride * (column, row)`.
+        centered on the places' upper left corners, `stride * (column, row)`.
     """
     # Constants are made in float32, as upstream's are, and enter a graph as such.
     roots = torch.tensor(grid.ratios, dtype=torch.float32).sqrt()[:, None]
@@ -51,9 +51,9 @@ def decode_deltas(
 
     Args:
         boxes: (..., 4) xyxy.
-        deltas: (..., 4), the centre's move over the box's sides, x first, and the logarithm of the
+        deltas: (..., 4), the center's move over the box's sides, x first, and the logarithm of the
             sides' growth, width first; each divided by its entry of `stds`.
-        stds: standard deviations that training normalised the deltas with.
+        stds: standard deviations that training normalized the deltas with.
 
     Returns:
         Boxes (..., 4) xyxy, not clipped.
@@ -65,12 +65,12 @@ def decode_deltas(
     """
     deltas = deltas * deltas.new_tensor(stds)
     sides = boxes[..., 2:] - boxes[..., :2]
-    centres = (boxes[..., :2] + boxes[..., 2:]) / 2 + deltas[..., :2] * sides
+    centers = (boxes[..., :2] + boxes[..., 2:]) / 2 + deltas[..., :2] * sides
     sides = sides * deltas[..., 2:].clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO).exp()
-    return torch.cat((centres - sides / 2, centres + sides / 2), dim=-1)
+    return torch.cat((centers - sides / 2, centers + sides / 2), dim=-1)
 
 
 def clip_boxes(boxes: Tensor, image_size: Tensor) -> Tensor:
-    """Cut boxes (..., 4) at the borders of a picture; `image_size` is (height, width), pixels."""
+    """Cut boxes (..., 4) at the borders of an image; `image_size` is (height, width), pixels."""
     limits = image_size.flip(0).repeat(2).to(boxes)  # width, height, width, height
     return torch.minimum(boxes.clamp(min=0), limits)

@@ -9,7 +9,7 @@ official checkpoints load strictly.
 Differences from upstream:
     - Two modules share one backbone: `CASViT` (logits) and `CASViTPyramid` (four feature maps),
       instead of one copy of the model for each task.
-    - No weight initialisation from files; stochastic depth is one plain number.
+    - No weight initialization from files; stochastic depth is one plain number.
     - In training mode `CASViT` answers the mean of its two heads too (upstream returns the pair).
 """
 
@@ -193,7 +193,7 @@ def build_network(config: CASViTConfig, drop_path: float) -> nn.ModuleList:
 
 
 class CASViTBackbone(nn.Module):
-    """Stem and stages; `stages()` gives the four unnormalised feature maps."""
+    """Stem and stages; `stages()` gives the four unnormalized feature maps."""
 
     def __init__(self, config: CASViTConfig, drop_path: float = 0.0) -> None:
         super().__init__()
@@ -205,7 +205,7 @@ class CASViTBackbone(nn.Module):
         """Run the backbone.
 
         Args:
-            x: float (B, 3, H, W), normalised RGB; any size from 1x1 up.
+            x: float (B, 3, H, W), normalized RGB; any size from 1x1 up.
 
         Returns:
             Four tensors (B, dims[i], H/s, W/s), strides s = 4, 8, 16, 32, sizes rounded up.

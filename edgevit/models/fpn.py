@@ -7,7 +7,7 @@ github.com/hunto/LightViT (Apache-2.0), `detection/`. Written anew from the pape
 state-dict keys; parameter names are the official ones, so official checkpoints load strictly.
 
 Differences from upstream:
-    - Only what the detectors and segmenters of the three families use: no normalisation, further
+    - Only what the detectors and segmenters of the three families use: no normalization, further
       levels by convolutions on the backbone's last map or by striding over the neck's own.
     - The caller passes the maps to merge; there is no start or end level.
 """
@@ -63,7 +63,7 @@ def map_channels(backbone: nn.Module) -> tuple[int, ...]:
     return tuple(config.dims)
 
 
-def initialise_neck(module: nn.Module) -> None:
+def initialize_neck(module: nn.Module) -> None:
     """Start a convolution as upstream's necks do: Xavier's uniform weights, no bias."""
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
         nn.init.xavier_uniform_(module.weight)
@@ -71,7 +71,7 @@ def initialise_neck(module: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
-def initialise_head(module: nn.Module) -> None:
+def initialize_head(module: nn.Module) -> None:
     """Start a convolution or linear layer as upstream's heads do: small weights, no bias."""
     if isinstance(module, nn.Conv2d | nn.Linear):
         nn.init.normal_(module.weight, std=0.01)
@@ -110,7 +110,7 @@ class FPN(nn.Module):
         for level in range(conv_levels):
             dim = in_channels[-1] if level == 0 else channels
             self.fpn_convs.append(conv_unit(dim, channels, 3, stride=2))
-        self.apply(initialise_neck)
+        self.apply(initialize_neck)
 
     def merge(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """Map (B, in_channels[i], H, W) each to (B, channels, H, W), with the coarser ones added.
@@ -161,8 +161,8 @@ class LightViTFPN(FPN):
         enlarge = nn.ConvTranspose2d(channels, channels, kernel_size=2, stride=2)
         self.extra_trans_convs = nn.ModuleList([nn.Sequential(OrderedDict(conv=enlarge))])
         self.extra_fpn_convs = nn.ModuleList([conv_unit(channels, channels, 3)])
-        self.extra_trans_convs.apply(initialise_neck)
-        self.extra_fpn_convs.apply(initialise_neck)
+        self.extra_trans_convs.apply(initialize_neck)
+        self.extra_fpn_convs.apply(initialize_neck)
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """Map (B, in_channels[i], H, W) each to (B, channels, H, W) each, the finest first."""

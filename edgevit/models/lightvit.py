@@ -10,7 +10,7 @@ official checkpoints load strictly.
 Differences from upstream:
     - Two modules share one backbone: `LightViT` (logits) and `LightViTPyramid` (three feature
       maps), instead of one copy of the model for each task.
-    - The residual of a merge is a maximum over four neighbours laid side by side, not a 3-D max
+    - The residual of a merge is a maximum over four neighbors laid side by side, not a 3-D max
       pooling, which many runtimes do not load.
     - A classifier's input size that its windows do not divide is a ModelError, not a failed
       reshape somewhere inside.
@@ -32,7 +32,7 @@ Size = tuple[int, int]
 """(height, width) of the map that the image tokens of a sequence form, row by row."""
 
 STEM_STRIDE = 8
-BLOCK_EPS = 1e-6  # of the normalisations around blocks; the others keep PyTorch's 1e-5
+BLOCK_EPS = 1e-6  # of the normalizations around blocks; the others keep PyTorch's 1e-5
 
 
 @dataclass(frozen=True)
@@ -329,7 +329,7 @@ class ResidualMerge(nn.Module):
         batch, height, width, dim = padded.shape
         height, width = height // 2, width // 2
         cells = padded.reshape(batch, height, 2, width, 2, dim)
-        # Upstream takes the four neighbours of a cell column by column.
+        # Upstream takes the four neighbors of a cell column by column.
         cells = cells.permute(0, 1, 3, 4, 2, 5).reshape(batch, height * width, 4, dim)
         image = self.reduction(self.norm(cells.flatten(2))) + self.res_proj(cells.amax(dim=2))
         tokens = self.proj(self.norm2(tokens))
@@ -372,7 +372,7 @@ def build_stages(
     return stages
 
 
-def initialise(module: nn.Module) -> None:
+def initialize(module: nn.Module) -> None:
     """Start linear layers and position biases as upstream's classifier does."""
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
@@ -394,16 +394,16 @@ class LightViTBackbone(nn.Module):
         self.patch_embed = ConvStem(config.dims[0])
         self.stages = build_stages(config, num_tokens=num_tokens, dense=dense, drop_path=drop_path)
         nn.init.trunc_normal_(self.global_token, std=0.02)
-        self.stages.apply(initialise)
+        self.stages.apply(initialize)
 
     def stage_outputs(self, x: Tensor) -> list[tuple[Tensor, Size]]:
         """Run the backbone.
 
         Args:
-            x: float (B, 3, H, W), normalised RGB; any size from 1x1 up.
+            x: float (B, 3, H, W), normalized RGB; any size from 1x1 up.
 
         Returns:
-            Three pairs: tokens (B, T + h * w, dims[i]), unnormalised, and the size (h, w), H and W
+            Three pairs: tokens (B, T + h * w, dims[i]), unnormalized, and the size (h, w), H and W
             over strides 8, 16 and 32, rounded up. T is the number of global tokens, which the
             dense form has dropped from the last pair.
         """
@@ -430,8 +430,8 @@ class LightViT(LightViTBackbone):
         self.norm = nn.LayerNorm(dim, eps=BLOCK_EPS)
         self.neck = nn.Sequential(nn.Linear(dim, neck_dim), nn.LayerNorm(neck_dim), nn.GELU())
         self.head = nn.Linear(neck_dim, num_classes)
-        self.neck.apply(initialise)
-        self.head.apply(initialise)
+        self.neck.apply(initialize)
+        self.head.apply(initialize)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map images (B, 3, H, W) to logits (B, num_classes).

@@ -16,7 +16,7 @@ Differences from upstream:
     - The deformable convolution is plain PyTorch: gathers of tokens, weighted and summed.
     - One HiLo for all tasks: it pads where upstream's classification form fails, and `LITv2`
       rejects the sizes that would need it.
-    - PyTorch's own weight initialisation; only the merges' offsets start at zero, as upstream.
+    - PyTorch's own weight initialization; only the merges' offsets start at zero, as upstream.
 """
 
 from __future__ import annotations
@@ -253,7 +253,7 @@ class AttentionBlock(nn.Module):
         return x + self.drop_path(self.mlp(self.norm2(x)))
 
 
-def neighbours(positions: Tensor, size: int) -> list[tuple[Tensor, Tensor]]:
+def neighbors(positions: Tensor, size: int) -> list[tuple[Tensor, Tensor]]:
     """The two whole places around each position on an axis, with their weights.
 
     Args:
@@ -289,7 +289,7 @@ def sample_bilinear(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     batch, height, width = x.shape[:3]
     tokens = x.flatten(0, 2)  # (B*H*W, C)
     first = torch.arange(batch, device=x.device).view(-1, 1, 1, 1) * (height * width)
-    corners = product(neighbours(rows, height), neighbours(columns, width))
+    corners = product(neighbors(rows, height), neighbors(columns, width))
     # A look-up of embeddings rather than indexing, which would export as GatherND.
     parts = [
         functional.embedding(first + row * width + column, tokens)
@@ -387,7 +387,7 @@ class PatchEmbedding(nn.Module):
 
 
 class LITv2Backbone(nn.Module):
-    """Patch embedding and stages; `stages()` gives the four unnormalised feature maps."""
+    """Patch embedding and stages; `stages()` gives the four unnormalized feature maps."""
 
     def __init__(self, config: LITv2Config, drop_path: float = 0.0) -> None:
         super().__init__()
@@ -403,7 +403,7 @@ class LITv2Backbone(nn.Module):
         """Run the backbone.
 
         Args:
-            x: float (B, 3, H, W), normalised RGB, 32x32 or more.
+            x: float (B, 3, H, W), normalized RGB, 32x32 or more.
 
         Returns:
             Four tensors (B, H/s, W/s, dims[i]), strides s = 4, 8, 16, 32, sizes rounded down.
@@ -451,7 +451,7 @@ def fill_patches(x: Tensor) -> Tensor:
 
 
 class LITv2(LITv2Backbone):
-    """Classifier: a linear head on the mean of the normalised tokens."""
+    """Classifier: a linear head on the mean of the normalized tokens."""
 
     def __init__(
         self, config: LITv2Config, num_classes: int = 1000, drop_path: float = 0.0

@@ -13,7 +13,7 @@ Differences from upstream:
     - Non-maximum suppression (`NMS`) and `RoIAlign` are modules of plain PyTorch operations. They
       give upstream's numbers, and an exporter can put a runtime's own operators in their place.
     - Box decoding, suppression and the masks' heads are in `forward`; pasting masks into the
-      picture is left to whoever uses them.
+      image is left to whoever uses them.
     - Only what is needed to run a detector, not the sampling of training examples.
 """
 
@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from edgevit.core.model.heads import AnchorGrid
 from edgevit.models.boxes import by_anchor, clip_boxes, decode_deltas, level_anchors
-from edgevit.models.fpn import FPN, conv_unit, four_level_fpn, initialise_head, map_channels
+from edgevit.models.fpn import FPN, conv_unit, four_level_fpn, initialize_head, map_channels
 from edgevit.models.roi import NMS, RoIAlign
 
 BOX_SIDE = 7  # places along a side of what the box head sees of a proposal
@@ -50,7 +50,7 @@ class MaskRCNNConfig:
         proposal_iou: overlap from which a better candidate of its level suppresses another.
         score_threshold: least score of a detection.
         detection_iou: overlap from which a better detection of its class suppresses another.
-        max_detections: number of detections of a picture.
+        max_detections: number of detections of an image.
     """
 
     anchors: AnchorGrid = ANCHORS
@@ -66,7 +66,7 @@ OFFICIAL = MaskRCNNConfig()
 
 
 class Instances(NamedTuple):
-    """Detections of a picture, the best first, and rows of score 0 where there are fewer.
+    """Detections of an image, the best first, and rows of score 0 where there are fewer.
 
     Args:
         boxes: (D, 4) xyxy, pixels of the network's input.
@@ -89,7 +89,7 @@ class RPNHead(nn.Module):
         self.rpn_conv = nn.Conv2d(channels, channels, kernel_size=3, padding=1)
         self.rpn_cls = nn.Conv2d(channels, num_anchors, kernel_size=1)
         self.rpn_reg = nn.Conv2d(channels, num_anchors * 4, kernel_size=1)
-        self.apply(initialise_head)
+        self.apply(initialize_head)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Map (B, channels, H, W) to logits (B, A, H, W) and deltas (B, A*4, H, W)."""
@@ -112,8 +112,8 @@ class BoxHead(nn.Module):
         self.fc_reg = nn.Linear(channels, num_classes * 4)
         dims = (in_channels * BOX_SIDE**2, channels, channels)
         self.shared_fcs = nn.ModuleList(nn.Linear(*pair) for pair in pairwise(dims))
-        self.fc_cls.apply(initialise_head)
-        self.fc_reg.apply(initialise_head)
+        self.fc_cls.apply(initialize_head)
+        self.fc_reg.apply(initialize_head)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Map (R, in_channels, 7, 7) to logits (R, num_classes + 1) and deltas (R, 4*num_classes).
@@ -164,7 +164,7 @@ class RoIHead(nn.Module):
     def forward(
         self, levels: Sequence[Tensor], proposals: Tensor, is_proposal: Tensor, image_size: Tensor
     ) -> Instances:
-        """Detect in one picture.
+        """Detect in one image.
 
         Args:
             levels: maps (C, H, W) at strides 4, 8, 16 and 32.
@@ -236,8 +236,8 @@ class MaskRCNN(nn.Module):
         """Run the detector.
 
         Args:
-            x: float (B, 3, H, W), normalised RGB.
-            image_sizes: (B, 2), the (height, width) in pixels that each picture fills of its
+            x: float (B, 3, H, W), normalized RGB.
+            image_sizes: (B, 2), the (height, width) in pixels that each image fills of its
                 input, at the upper left, where it is padded; boxes are clipped to it.
 
         Returns:
@@ -246,20 +246,20 @@ class MaskRCNN(nn.Module):
         levels = self.neck(self.backbone(x))
         if image_sizes is None:
             image_sizes = torch.tensor(x.shape[2:], device=x.device).expand(len(x), 2)
-        pictures = [
+        images = [
             self.detect([level[index, None] for level in levels], image_sizes[index])
             for index in range(len(x))
         ]
-        return Instances(*map(torch.stack, zip(*pictures, strict=True)))
+        return Instances(*map(torch.stack, zip(*images, strict=True)))
 
     def detect(self, levels: Sequence[Tensor], image_size: Tensor) -> Instances:
-        """Detect in the maps (1, C, H, W) of one picture."""
+        """Detect in the maps (1, C, H, W) of one image."""
         proposals, scores = self.propose(levels, image_size)
         maps = [level[0] for level in levels[:-1]]
         return self.roi_head(maps, proposals, scores > 0, image_size)
 
     def propose(self, levels: Sequence[Tensor], image_size: Tensor) -> tuple[Tensor, Tensor]:
-        """Choose proposals in the maps (1, C, H, W) of one picture.
+        """Choose proposals in the maps (1, C, H, W) of one image.
 
         Returns:
             Boxes (R, 4) and their scores (R,), the best first; both 0 in rows without a proposal.
@@ -295,7 +295,7 @@ def mask_rcnn(
     stacked: int = 4,
     config: MaskRCNNConfig = OFFICIAL,
 ) -> MaskRCNN:
-    """Put a freshly initialised neck and heads on a backbone.
+    """Put a freshly initialized neck and heads on a backbone.
 
     Args:
         backbone: a dense backbone of any family, as `edgevit.models.create_pyramid` gives it.

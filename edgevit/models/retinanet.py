@@ -20,7 +20,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from edgevit.core.model.heads import AnchorGrid
-from edgevit.models.fpn import FPN, conv_unit, initialise_head, map_channels
+from edgevit.models.fpn import FPN, conv_unit, initialize_head, map_channels
 
 ANCHORS = AnchorGrid(
     strides=(8, 16, 32, 64, 128),
@@ -62,7 +62,7 @@ class RetinaHead(nn.Module):
         last = channels if stacked > 0 else in_channels
         self.retina_cls = nn.Conv2d(last, num_anchors * num_classes, kernel_size=3, padding=1)
         self.retina_reg = nn.Conv2d(last, num_anchors * 4, kernel_size=3, padding=1)
-        self.apply(initialise_head)
+        self.apply(initialize_head)
         nn.init.constant_(self.retina_cls.get_parameter("bias"), -math.log((1 - PRIOR) / PRIOR))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -102,7 +102,7 @@ class RetinaNet(nn.Module):
         """Run the detector.
 
         Args:
-            x: float (B, 3, H, W), normalised RGB.
+            x: float (B, 3, H, W), normalized RGB.
 
         Returns:
             Class logits (B, A*num_classes, h, w) and box deltas (B, A*4, h, w) at strides 8, 16,
@@ -122,7 +122,7 @@ def retinanet(
     stacked: int = 4,
     anchors: AnchorGrid = ANCHORS,
 ) -> RetinaNet:
-    """Put a freshly initialised neck and head on a backbone.
+    """Put a freshly initialized neck and head on a backbone.
 
     Args:
         backbone: a dense backbone of any family, as `edgevit.models.create_pyramid` gives it.

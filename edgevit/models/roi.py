@@ -122,7 +122,7 @@ class RoIAlign(nn.Module):
         return levels.clamp(0, len(self.strides) - 1).long()
 
     def forward(self, levels: Sequence[Tensor], boxes: Tensor) -> Tensor:
-        """Map levels (C, H, W) and boxes (R, 4) of one picture to cuts (R, C, cells, cells)."""
+        """Map levels (C, H, W) and boxes (R, 4) of one image to cuts (R, C, cells, cells)."""
         return torch.cat([self.cut(levels, chunk) for chunk in torch.split(boxes, CHUNK)])
 
     def cut(self, levels: Sequence[Tensor], boxes: Tensor) -> Tensor:

@@ -9,8 +9,8 @@ keys; parameter names are the official ones, so official checkpoints load strict
 Differences from upstream:
     - LightViT, which has no official Semantic FPN, gets its stride-4 level from the neck of its
       detectors.
-    - Plain BatchNorm instead of the synchronised one: the same keys, the same arithmetic.
-    - The logits stay at stride 4; enlarging them to the picture is left to whoever uses them.
+    - Plain BatchNorm instead of the synchronized one: the same keys, the same arithmetic.
+    - The logits stay at stride 4; enlarging them to the image is left to whoever uses them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from edgevit.models.fpn import FPN, conv_unit, four_level_fpn, initialise_head, map_channels
+from edgevit.models.fpn import FPN, conv_unit, four_level_fpn, initialize_head, map_channels
 
 DROPOUT = 0.1  # of whole channels before the last convolution, in training
 
@@ -52,7 +52,7 @@ class FPNHead(nn.Module):
         self.scale_heads = nn.ModuleList(
             scale_head(in_channels, channels, doublings) for doublings in range(4)
         )
-        self.conv_seg.apply(initialise_head)
+        self.conv_seg.apply(initialize_head)
 
     def forward(self, levels: Sequence[Tensor]) -> Tensor:
         """Map four levels (B, in_channels, h, w), the finest first, to logits of its size.
@@ -84,7 +84,7 @@ class SemanticFPN(nn.Module):
         self.decode_head = decode_head
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map images (B, 3, H, W), normalised RGB, to logits (B, num_classes, H/4, W/4).
+        """Map images (B, 3, H, W), normalized RGB, to logits (B, num_classes, H/4, W/4).
 
         The size is that of the finest map. Upstream enlarges the logits to the input's size with
         `interpolate(mode="bilinear", align_corners=False)`.
@@ -95,7 +95,7 @@ class SemanticFPN(nn.Module):
 def semantic_fpn(
     backbone: nn.Module, num_classes: int = 150, *, channels: int = 256, head_channels: int = 128
 ) -> SemanticFPN:
-    """Put a freshly initialised neck and head on a backbone.
+    """Put a freshly initialized neck and head on a backbone.
 
     Args:
         backbone: a dense backbone of any family, as `edgevit.models.create_pyramid` gives it;

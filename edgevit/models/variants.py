@@ -43,7 +43,7 @@ class Variant:
     input_size: tuple[int, int] = (224, 224)
 
     def build(self, num_classes: int) -> nn.Module:
-        """Build the classifier with freshly initialised weights, in training mode."""
+        """Build the classifier with freshly initialized weights, in training mode."""
         return self.classifier(num_classes)
 
 
@@ -56,8 +56,8 @@ class DenseHead:
         num_classes: number of classes of the official data set, COCO or ADE20K.
         model: puts neck and head on a backbone, for a number of classes; takes their widths too.
         input_size: (height, width) in pixels that suits a device, where nobody says another.
-        resize: how pictures of another shape get there, as in `InputSpec`.
-        pad_value: 0-255, what a letterbox is padded with: about the mean colour, which upstream
+        resize: how images of another shape get there, as in `InputSpec`.
+        pad_value: 0-255, what a letterbox is padded with: about the mean color, which upstream
             pads with.
     """
 
@@ -99,7 +99,7 @@ class DenseVariant:
         return HEADS[self.head].input_size
 
     def evaluation(self, size: tuple[int, int]) -> InputSpec:
-        """Preprocessing for a (height, width): upstream's filter and colours, at a fixed size."""
+        """Preprocessing for a (height, width): upstream's filter and colors, at a fixed size."""
         head = HEADS[self.head]
         return InputSpec(
             size,
@@ -110,7 +110,7 @@ class DenseVariant:
         )
 
     def build(self, num_classes: int, **widths: int) -> nn.Module:
-        """Build the model with freshly initialised weights, in training mode.
+        """Build the model with freshly initialized weights, in training mode.
 
         Args:
             num_classes: number of classes.
@@ -273,7 +273,7 @@ def _unknown(name: str, known: list[str]) -> ModelError:
 
 
 def create(name: str, num_classes: int | None = None) -> nn.Module:
-    """Build a model with freshly initialised weights, in training mode.
+    """Build a model with freshly initialized weights, in training mode.
 
     Args:
         name: a variant, e.g. `cas_vit_s` or `cas_vit_s_retinanet`.
@@ -281,7 +281,7 @@ def create(name: str, num_classes: int | None = None) -> nn.Module:
             classifiers, 80 for detectors and 150 for segmenters.
 
     Returns:
-        A module on float32 (B, 3, H, W), normalised RGB. A classifier gives logits
+        A module on float32 (B, 3, H, W), normalized RGB. A classifier gives logits
         (B, num_classes); what the others give their modules say.
 
     Raises:
@@ -292,7 +292,7 @@ def create(name: str, num_classes: int | None = None) -> nn.Module:
 
 
 def create_pyramid(name: str) -> nn.Module:
-    """Build a dense backbone with freshly initialised weights, in training mode.
+    """Build a dense backbone with freshly initialized weights, in training mode.
 
     Args:
         name: a variant, e.g. `cas_vit_s`.

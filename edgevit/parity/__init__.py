@@ -1,4 +1,4 @@
-"""Compare backends, devices and precisions on the same pictures.
+"""Compare backends, devices and precisions on the same images.
 
     report = edgevit.parity.compare(
         "cas_vit_s.onnx", "photos", backends=["onnxruntime", "openvino"]
@@ -6,7 +6,7 @@
     if not report.is_parity:
         print(report.pairs[0].problems, report.pairs[0].divergence)
 
-Each picture is preprocessed once, by the code that a Predictor uses, and the same batch goes to
+Each image is preprocessed once, by the code that a Predictor uses, and the same batch goes to
 every side: what differs is the runtimes and the files alone. The first side is the reference.
 Where a side is not within its limits, the graph is cut open to find the first node that diverges.
 """

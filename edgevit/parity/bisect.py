@@ -242,7 +242,7 @@ def _searched(probe: Probe, graphs: tuple[Graph, Graph], progress: Progress) -> 
     lineage = Lineage.of(graphs[0], common)
     bad = [pair for pair in probe.measure(()).items() if pair[1].is_bad]
     if not bad:
-        return "no node to name: on the worst picture, every output is within the tolerance"
+        return "no node to name: on the worst image, every output is within the tolerance"
     for probes in PROBES:
         search = Search(probe, lineage, probes, progress)
         found = search.run(*bad[0])

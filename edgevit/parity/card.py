@@ -19,7 +19,7 @@ def markdown_card(report: ParityReport) -> str:
     lines = [
         f"# Parity of {reference.model}: {'yes' if report.is_parity else 'no'}",
         "",
-        f"{report.pictures} pictures of `{Path(report.data).name}`, {report.preprocess} "
+        f"{report.pictures} images of `{Path(report.data).name}`, {report.preprocess} "
         f"preprocessing once for all sides. Reference: {reference}, {reference.precision}.",
     ]
     for pair in report.pairs:

@@ -20,10 +20,10 @@ ClassFigures = Mapping[str, str | int | float | None]
 
 
 class Decisions(Protocol):
-    """Adds up pictures, and says how much of what was decided agrees."""
+    """Adds up images, and says how much of what was decided agrees."""
 
     def add(self, reference: Any, other: Any) -> bool:  # Results, of the one task
-        """Add two answers to one picture; say whether they agree in everything."""
+        """Add two answers to one image; say whether they agree in everything."""
 
     @property
     def agreement(self) -> float:
@@ -37,28 +37,28 @@ class Decisions(Protocol):
 
 
 class ClassifierDecisions:
-    """The best class of each picture, and its best five."""
+    """The best class of each image, and its best five."""
 
     def __init__(self, class_names: Sequence[str], limits: Limits) -> None:
-        self._pictures = self._top1 = 0
+        self._images = self._top1 = 0
         self._top5 = 0.0
 
     def add(self, reference: Classification, other: Classification) -> bool:
         """Compare the best class, and the best five as sets."""
         agrees = bool(reference.class_ids[0] == other.class_ids[0])
-        self._pictures += 1
+        self._images += 1
         self._top1 += agrees
         self._top5 += float(np.mean(np.isin(reference.class_ids, other.class_ids)))
         return agrees
 
     @property
     def agreement(self) -> float:
-        """Share of pictures with the same best class."""
-        return self._top1 / self._pictures if self._pictures else 1.0
+        """Share of images with the same best class."""
+        return self._top1 / self._images if self._images else 1.0
 
     def figures(self) -> Figures:
         """Share of the same best class, and how much of the best five is the same."""
-        return {"top1": self.agreement, "top5": self._top5 / max(self._pictures, 1)}
+        return {"top1": self.agreement, "top5": self._top5 / max(self._images, 1)}
 
     def per_class(self) -> Sequence[ClassFigures]:
         """Empty: only segmenters have figures of each class."""
@@ -143,7 +143,7 @@ class SegmenterDecisions:
 
     @property
     def agreement(self) -> float:
-        """Share of all pictures' pixels, 0-1, that have the same class; 1 where there were none."""
+        """Share of all images' pixels, 0-1, that have the same class; 1 where there were none."""
         total = int(self._pixels.sum())
         return int(np.trace(self._pixels)) / total if total else 1.0
 

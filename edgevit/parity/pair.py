@@ -23,7 +23,7 @@ class Pair:
     def __init__(
         self, reference: Side, side: Side, spec: ModelSpec, limits: Mapping[str, Limits]
     ) -> None:
-        """Prepare to add pictures.
+        """Prepare to add images.
 
         Args:
             reference: the side that is taken to be right.
@@ -42,36 +42,36 @@ class Pair:
         self._decisions = DECISIONS[result_type(spec.task)](spec.class_names, self.limits)
         self._tensors: dict[str, FloatTally | IdTally] = {}
         self._failures: dict[str, str] = {}
-        self._pictures = 0
+        self._images = 0
         self._worst = Path()
         self._rank = (False, -1.0)
 
-    def add(self, picture: Path, reference: Answer, other: Answer) -> None:
-        """Count one picture in; the arrays are not kept.
+    def add(self, image: Path, reference: Answer, other: Answer) -> None:
+        """Count one image in; the arrays are not kept.
 
         Args:
-            picture: its path, for the report.
+            image: its path, for the report.
             reference: the reference's answer.
             other: the other side's.
         """
-        self._pictures += 1
+        self._images += 1
         error = 0.0
         for name, (own, others) in comparable(reference.outputs, other.outputs, self._head).items():
             tally = self._tensors.setdefault(name, tally_for(name, own))
             error = max(error, tally.add(own, others))
         problem = reference.problem or other.problem
         if problem is not None:
-            self._failures[str(picture)] = problem
+            self._failures[str(image)] = problem
         agrees = problem is None and self._decisions.add(reference.result, other.result)
         rank = (not agrees, error)
         if rank > self._rank:
-            self._rank, self._worst = rank, picture
+            self._rank, self._worst = rank, image
 
     def report(self) -> PairReport:
-        """Sum up the pictures added so far, without a divergence."""
+        """Sum up the images added so far, without a divergence."""
         tensors = [tally.parity() for tally in self._tensors.values()]
-        answered = self._pictures - len(self._failures)
-        agreement = self._decisions.agreement * answered / max(self._pictures, 1)
+        answered = self._images - len(self._failures)
+        agreement = self._decisions.agreement * answered / max(self._images, 1)
         return PairReport(
             side=self.side,
             precision=self.precision,
@@ -98,9 +98,9 @@ class Pair:
             problems.append(
                 f"{agreement:.2%} of {self._noun} agree, fewer than {limits.min_agreement:.2%}"
             )
-        for picture, problem in list(self._failures.items())[:1]:
+        for image, problem in list(self._failures.items())[:1]:
             count = len(self._failures)
-            problems.append(f"{count} pictures have no answer, first {picture!r}: {problem}")
+            problems.append(f"{count} images have no answer, first {image!r}: {problem}")
         return problems
 
 

@@ -57,11 +57,11 @@ class PairReport:
         decisions: counts, shares and overlaps, by the model's task.
         per_class: of segmenters, figures of each class.
         tensors: each output's errors.
-        failures: problem of each picture that a side answered with nonsense, by its path.
-        worst_picture: path of the picture with the largest error; where there are
+        failures: problem of each image that a side answered with nonsense, by its path.
+        worst_picture: path of the image with the largest error; where there are
             some, of those that were decided otherwise.
         problems: what is not parity, a sentence each; empty where all is.
-        divergence: where it begins, on the worst picture; None where it was not looked for, or
+        divergence: where it begins, on the worst image; None where it was not looked for, or
             not found.
         notes: why it was not found.
     """
@@ -91,9 +91,9 @@ class ParityReport:
 
     Args:
         task: `classify`, `detect` or `segment`.
-        data: the folder of pictures.
+        data: the folder of images.
         pictures: how many were answered by every side.
-        preprocess: `exact` or `fast`; one batch of each picture went to all sides.
+        preprocess: `exact` or `fast`; one batch of each image went to all sides.
         reference: the side that the others are compared with.
         pairs: one for each other side.
         fingerprint: what it was measured on.

@@ -44,7 +44,7 @@ class Side:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Answer:
-    """What a side answered for one picture.
+    """What a side answered for one image.
 
     Args:
         outputs: the graph's outputs by name, copied from the session.

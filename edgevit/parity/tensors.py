@@ -21,7 +21,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class TensorParity:
-    """How far one output is apart over all pictures.
+    """How far one output is apart over all images.
 
     Args:
         output: its name in the reference's graph.
@@ -31,7 +31,7 @@ class TensorParity:
         std: standard deviation of the reference's values.
         relative_error: root of the mean squared difference, in standard deviations. A single wrong
             value shows in it, and rounding that now and then adds up does not rule it.
-        cosine: cosine of the angle between the two, the smallest of all pictures'.
+        cosine: cosine of the angle between the two, the smallest of all images'.
         changed: of ids, the share that differs; None for floating-point values.
         not_finite: how many values are NaN or infinite on one side, and not the same on the other.
     """
@@ -52,7 +52,7 @@ class TensorParity:
 
 
 class FloatTally:
-    """Adds up the differences of a floating-point output, in float64 over all pictures."""
+    """Adds up the differences of a floating-point output, in float64 over all images."""
 
     def __init__(self, output: str) -> None:
         self._output = output
@@ -61,10 +61,10 @@ class FloatTally:
         self._cosine = 1.0
 
     def add(self, reference: AnyArray, other: AnyArray) -> float:
-        """Add one picture's values, of one shape.
+        """Add one image's values, of one shape.
 
         Returns:
-            The picture's own relative error, see `relative_error`.
+            The image's own relative error, see `relative_error`.
         """
         first, second = (np.asarray(array, np.float64).reshape(-1) for array in (reference, other))
         usable = np.isfinite(first) & np.isfinite(second)
@@ -82,7 +82,7 @@ class FloatTally:
         return relative_error(reference, other)
 
     def parity(self) -> TensorParity:
-        """The figures of all pictures added so far; `changed` is None."""
+        """The figures of all images added so far; `changed` is None."""
         count = max(self._count, 1)
         mean = self._sum / count
         std = float(np.sqrt(max(0.0, self._squares / count - mean**2)))
@@ -107,7 +107,7 @@ class IdTally:
         self._count = self._changed = 0
 
     def add(self, reference: AnyArray, other: AnyArray) -> float:
-        """Add one picture's values, of one shape; answer the share of them that differs."""
+        """Add one image's values, of one shape; answer the share of them that differs."""
         changed = int(np.count_nonzero(reference != other))
         self._count += reference.size
         self._changed += changed
@@ -149,7 +149,7 @@ def relative_error(reference: AnyArray, other: AnyArray) -> float:
 def holds_ids(array: AnyArray) -> bool:
     """Whether numbers name something, or are true or false, so that near ones are no better.
 
-    Integers of 8 and 16 bits are quantised quantities.
+    Integers of 8 and 16 bits are quantized quantities.
     """
     return array.dtype.kind == "b" or (array.dtype.kind in "iu" and array.itemsize > 2)
 
@@ -161,8 +161,8 @@ def comparable(reference: Outputs, other: Outputs, head: Head) -> Pairs:
     their scores are all but equal; of these, the ones that both sides have are paired.
 
     Args:
-        reference: outputs of one picture, by the spec's names.
-        other: the other side's outputs of the same picture.
+        reference: outputs of one image, by the spec's names.
+        other: the other side's outputs of the same image.
         head: the spec's head.
 
     Returns:

@@ -91,7 +91,7 @@ def outputs_that_are_given_up_are_refused(session: AsyncSession, device: str, mo
 def failed_submitted_run_is_an_inference_error(
     session: AsyncSession, device: str, model: Model
 ) -> None:
-    """What fails inside the graph is one run's InferenceError; its neighbours are answered."""
+    """What fails inside the graph is one run's InferenceError; its neighbors are answered."""
     feeds = _feeds(model, session.max_in_flight)
     handles = [submit(session, given) for given in feeds[:-1]]
     is_counted = False

@@ -1,7 +1,7 @@
 """Which candidates are accurate enough.
 
 The reference is the first model that was given, as its file is (normally float32), with `exact`
-preprocessing. A candidate is accurate enough if its main figure on the same pictures, top-1 of
+preprocessing. A candidate is accurate enough if its main figure on the same images, top-1 of
 classifiers, AP (of boxes) of detectors, mIoU of segmenters, is at most `max_drop` percentage points
 below the reference's. Threads, spinning and streams change no answer, so candidates that differ in
 nothing else are evaluated once.

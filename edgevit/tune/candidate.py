@@ -113,7 +113,7 @@ class Space:
         return Candidate(file, backend, runtime.devices[0], None, "default", "exact")
 
     def candidates(self) -> list[Candidate]:
-        """List every candidate; those that only differ in preprocessing are neighbours."""
+        """List every candidate; those that only differ in preprocessing are neighbors."""
         return [
             Candidate(
                 file,

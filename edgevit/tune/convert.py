@@ -29,19 +29,19 @@ Say = Callable[[str], object]
 Converter = Callable[[Path, Path, Sequence[Path], Say], object]
 
 
-def to_half(source: Path, output: Path, pictures: Sequence[Path], say: Say) -> object:
+def to_fp16(source: Path, output: Path, images: Sequence[Path], say: Say) -> object:
     """Write a file that computes in half precision; see `edgevit.convert`."""
     with _explained():
-        from edgevit.convert import convert_to_half
-    images = (load_image(path).pixels for path in pictures)
-    return convert_to_half(source, output, images=images, progress=say)
+        from edgevit.convert import convert_to_fp16
+    pixels = (load_image(path).pixels for path in images)
+    return convert_to_fp16(source, output, images=pixels, progress=say)
 
 
-def to_int8(source: Path, output: Path, pictures: Sequence[Path], say: Say) -> object:
-    """Write a quantised file; see `edgevit.convert`."""
+def to_int8(source: Path, output: Path, images: Sequence[Path], say: Say) -> object:
+    """Write a quantized file; see `edgevit.convert`."""
     with _explained():
         from edgevit.convert import quantize
-    return quantize(source, output, pictures, progress=lambda step, done, total: say(step))
+    return quantize(source, output, images, progress=lambda step, done, total: say(step))
 
 
 @contextmanager
@@ -55,7 +55,7 @@ def _explained() -> Iterator[None]:
         ) from exc
 
 
-CONVERTERS: Mapping[str, Converter] = {"fp16": to_half, "int8": to_int8}
+CONVERTERS: Mapping[str, Converter] = {"fp16": to_fp16, "int8": to_int8}
 
 
 def converted_dir() -> Path:
@@ -137,9 +137,9 @@ def model_files(
 
 
 def _converted(
-    model: Path, precision: str, pictures: Sequence[Path], convert: Converter, say: Say
+    model: Path, precision: str, images: Sequence[Path], convert: Converter, say: Say
 ) -> Path:
-    path = converted_dir() / f"{model.stem}-{precision}-{_key(model, pictures)}.onnx"
+    path = converted_dir() / f"{model.stem}-{precision}-{_key(model, images)}.onnx"
     if path.is_file():
         return path
     say(f"converting {model.name} to {precision}")
@@ -147,15 +147,15 @@ def _converted(
     # Converters need a name that ends like a model's.
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
     try:
-        convert(model, temporary, pictures, say)
+        convert(model, temporary, images, say)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
     return path
 
 
-def _key(model: Path, pictures: Sequence[Path]) -> str:
+def _key(model: Path, images: Sequence[Path]) -> str:
     """Digest of all that a conversion depends on."""
-    seen = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in pictures]
+    seen = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in images]
     facts = [file_sha256(model), seen, __version__]
     return sha256(json.dumps(facts).encode()).hexdigest()[:16]

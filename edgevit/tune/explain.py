@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgevit.core.runtime.profile import Found, Profile, find_profile, read_profile
+from edgevit.core.runtime.profile import Profile, ProfileMatch, find_profile, read_profile
 from edgevit.core.runtime.settings import profiles_dir
 from edgevit.errors import InputError
 from edgevit.zoo import find_model
@@ -73,8 +73,8 @@ def explain_all() -> list[Explanation]:
     return [_explained(found) for found in read if found is not None]
 
 
-def _explained(found: Found) -> Explanation:
-    problem = found.problem or _gone(found.profile) or found.profile.why_not()
+def _explained(found: ProfileMatch) -> Explanation:
+    problem = found.problem or _gone(found.profile) or found.profile.reason_ignored()
     return Explanation(found.path, found.profile, problem)
 
 

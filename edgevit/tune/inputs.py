@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edgevit.core.model.metadata import read_metadata
 from edgevit.core.model.spec import METADATA_KEY, ModelSpec
-from edgevit.core.runtime.profile import Mark, mark
+from edgevit.core.runtime.profile import FileStamp, stamp
 from edgevit.core.runtime.protocols import TunableBackend, TuningOptions
 from edgevit.core.runtime.registry import backend_names, get_backend
 from edgevit.errors import BackendError, BackendUnavailableError, DeviceError, InputError
@@ -64,7 +64,7 @@ class SourceModel:
 
     path: Path
     spec: ModelSpec
-    stamp: Mark
+    stamp: FileStamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ def _read_models(models: Model | Sequence[Model]) -> list[SourceModel]:
     paths = list(dict.fromkeys(Path(os.path.abspath(find_model(model))) for model in named))
     if not paths:
         raise InputError("there is no model to tune; pass at least one")
-    found = [SourceModel(path, _read_spec(path), mark(path)) for path in paths]
+    found = [SourceModel(path, _read_spec(path), stamp(path)) for path in paths]
     first = found[0]
     for other in found[1:]:
         if (other.spec.task, other.spec.class_names) != (first.spec.task, first.spec.class_names):

@@ -47,7 +47,7 @@ def search(
         data: a data set as `edgevit.evaluate` takes it, or its folder.
         goal: objective, limits and time; None for the lowest latency within one point.
         choices: what to vary; None for everything.
-        image_size: (height, width) in pixels that the pictures are stretched to for the times, such
+        image_size: (height, width) in pixels that the images are stretched to for the times, such
             as a camera's frames; None for their own.
         keep: whether to write device profiles, which Predictor obeys.
         converters: what makes a precision of a float32 file.
@@ -140,5 +140,5 @@ def _gate(data: DataSet, reference: Candidate, budget: Budget) -> AccuracyGate:
     except OutOfTime as exc:
         raise InputError(
             f"{budget.goal.budget_s:g} s do not suffice to convert the models and to evaluate the "
-            "reference; allow more time (`budget_s`), or evaluate fewer pictures (`limit`)"
+            "reference; allow more time (`budget_s`), or evaluate fewer images (`limit`)"
         ) from exc

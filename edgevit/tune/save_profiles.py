@@ -8,7 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from edgevit.core.machine.fingerprint import fingerprint
-from edgevit.core.runtime.profile import SCHEMA, Mark, Profile, Surroundings, mark, write_profile
+from edgevit.core.runtime.profile import (
+    SCHEMA,
+    FileStamp,
+    Profile,
+    QuickFingerprint,
+    stamp,
+    write_profile,
+)
 from edgevit.errors import EdgeVitError
 from edgevit.tune.inputs import SourceModel
 from edgevit.tune.measurement import Measurement
@@ -53,7 +60,7 @@ def _best_of(report: TuneReport, model: SourceModel) -> Measurement | None:
     return next(iter(accurate or unchanged), None)
 
 
-def _write(report: TuneReport, model: Mark, row: Measurement) -> str:
+def _write(report: TuneReport, model: FileStamp, row: Measurement) -> str:
     assert report.choice is not None
     if not model.is_untouched(Path(model.path)):
         raise EdgeVitError(f"{model.path!r} was changed while it was tuned; tune it again")
@@ -62,7 +69,7 @@ def _write(report: TuneReport, model: Mark, row: Measurement) -> str:
     profile = Profile(
         schema=SCHEMA,
         model=model,
-        file=model if candidate.file.path == candidate.file.model else mark(candidate.file.path),
+        file=model if candidate.file.path == candidate.file.model else stamp(candidate.file.path),
         precision=candidate.file.precision,
         backend=candidate.backend,
         device=candidate.device,
@@ -72,7 +79,7 @@ def _write(report: TuneReport, model: Mark, row: Measurement) -> str:
         says=f"{candidate} ({FIGURES[report.goal.objective](row)})",
         recommends=None if chosen == model.path else chosen,
         made=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
-        surroundings=Surroundings.now(),
+        surroundings=QuickFingerprint.now(),
         fingerprint=fingerprint().to_dict(),
         evidence=report.to_dict(),
     )

@@ -31,8 +31,8 @@ from torch import nn
 
 from edgevit import models
 from edgevit.export.deploy import deploy
-from edgevit.export.heads import KINDS
-from edgevit.export.heads.base import Ending
+from edgevit.export.heads import HEADS
+from edgevit.export.heads.base import GraphHead
 from edgevit.export.trace import graph_from_module
 from edgevit.models import cas_vit
 from edgevit.models.retinanet import RetinaNet
@@ -55,12 +55,14 @@ ARITHMETIC = {
 }
 
 
-def plain_file(model: nn.Module, family: str, ending: Ending, size: tuple[int, int]) -> bytes:
+def plain_file(
+    model: nn.Module, family: str, graph_head: GraphHead, size: tuple[int, int]
+) -> bytes:
     """What `torch.onnx.export` makes of the official forward pass."""
     file = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter is deprecated
-        module = ending.attach(with_official_forward(deepcopy(model), family)).eval()
+        module = graph_head.attach(with_official_forward(deepcopy(model), family)).eval()
         example = torch.zeros(1, 3, *size)
         torch.onnx.export(module, (example,), file, opset_version=17, dynamo=False)
     return file.getvalue()
@@ -203,10 +205,10 @@ def main() -> None:
         size = definition.input_size if side is None else (side, side)
         batch = np.random.default_rng(0).standard_normal((1, 3, *size), np.float32)
         model = models.create(variant, arguments.num_classes).eval()
-        ending = KINDS[definition.head].ending(model, size, None)
-        deployed = ending.attach(deploy(model, size)).eval()
-        graph = graph_from_module(deployed, size, outputs=ending.outputs)
-        plain_model = plain_file(model, definition.family, ending, size)
+        graph_head = HEADS[definition.head].graph_head(model, size, None)
+        deployed = graph_head.attach(deploy(model, size)).eval()
+        graph = graph_from_module(deployed, size, outputs=graph_head.outputs)
+        plain_model = plain_file(model, definition.family, graph_head, size)
         files = plain_model, graph.SerializeToString()
         for name, found in rows.items():
             runs = [RUNTIMES[name](file, threads) for file in files]

@@ -1,7 +1,7 @@
-"""How much faster a quantised file runs than the float32 file it was made of.
+"""How much faster a quantized file runs than the float32 file it was made of.
 
 Both run in turn in one process, on the same runtime with the same threads. `best` divides the
-better runtime's time with the float32 file by the better runtime's time with the quantised one.
+better runtime's time with the float32 file by the better runtime's time with the quantized one.
 
 python bench_quantize.py FLOAT32.onnx INT8.onnx [FLOAT32.onnx INT8.onnx ...] [--runs N]
 """

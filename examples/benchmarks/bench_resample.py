@@ -1,6 +1,6 @@
 """Time and check the resampling: `python bench_resample.py [PHOTO]`.
 
-Every method resizes the shorter side to 256 and keeps the centre 224 x 224; they take turns in one
+Every method resizes the shorter side to 256 and keeps the center 224 x 224; they take turns in one
 process. Without PHOTO a 1080p scene is drawn. Errors are against Pillow, or without it `exact`.
 """
 
@@ -15,11 +15,11 @@ from time import perf_counter
 import cv2
 import numpy as np
 
-from edgevit.core.image.normalize import Normalisation, preprocess_into
+from edgevit.core.image.normalize import Normalization, preprocess_into
 from edgevit.core.image.resample import resample, resample_plan
 
 SHORT, CROP = 256, 224
-NORMALISATION = Normalisation.from_mean_std(
+NORMALISATION = Normalization.from_mean_std(
     (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), swap_channels=True
 )
 
@@ -55,8 +55,8 @@ def methods(image: np.ndarray) -> dict[str, Callable[[], np.ndarray | None]]:
         "cv2 INTER_AREA": lambda: cv2.resize(
             image[y0:y1, x0:x1], (CROP, CROP), interpolation=cv2.INTER_AREA
         ),
-        "exact + normalise": lambda: preprocess_into(image, exact, NORMALISATION, out),
-        "fast + normalise": lambda: preprocess_into(image, fast, NORMALISATION, out),
+        "exact + normalize": lambda: preprocess_into(image, exact, NORMALISATION, out),
+        "fast + normalize": lambda: preprocess_into(image, fast, NORMALISATION, out),
     }
     if find_spec("PIL") is None:
         return table

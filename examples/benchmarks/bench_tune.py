@@ -67,7 +67,7 @@ def main() -> None:
     """Print what each found, the time it took, and both p95 measured in turn."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default=None, help="ONNX file or zoo name")
-    parser.add_argument("--data", type=Path, help="labelled pictures, as edgevit eval takes them")
+    parser.add_argument("--data", type=Path, help="labeled pictures, as edgevit eval takes them")
     parser.add_argument("--limit", type=int, default=100, help="pictures for accuracy")
     parser.add_argument("--precisions", nargs="+", default=None)
     parser.add_argument("--threads", nargs="+", type=int, default=None)

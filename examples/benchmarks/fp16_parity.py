@@ -1,4 +1,4 @@
-"""How far half precision moves classifiers: `half_parity.py --data FOLDER [MODEL ...]`.
+"""How far half precision moves classifiers: `fp16_parity.py --data FOLDER [MODEL ...]`.
 
 Each MODEL is an ONNX file in float32, or VARIANT=CHECKPOINT, or a VARIANT to export with fresh
 weights; by default the bundled classifier. For every picture in the folder the logits of the
@@ -19,7 +19,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 import edgevit
-from edgevit.convert.fp16.convert import half_graph
+from edgevit.convert.fp16.convert import fp16_graph
 from edgevit.convert.graph import to_proto
 from edgevit.convert.half_weights import widen_stored_weights
 from edgevit.convert.reference_inputs import range_batches
@@ -64,7 +64,7 @@ def main() -> None:
             model = ir.from_proto(onnx.load(file))
         widen_stored_weights(model)
         graph = to_proto(model)
-        half = half_graph(graph, range_batches(batches[0], predictor.spec.input), {})
+        half = fp16_graph(graph, range_batches(batches[0], predictor.spec.input), {})
         runs = (load_graph(form) for form in (graph, half.model, half.rounded))
         reference, *others = [
             np.concatenate([run(batch)["logits"] for batch in batches]).astype(np.float64)

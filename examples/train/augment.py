@@ -22,11 +22,11 @@ def pad_and_cut(image: Image, top: int, left: int, size: tuple[int, int], *, fil
     return window
 
 
-def jitter_colour(image: Image, rng: np.random.Generator) -> Image:
+def jitter_color(image: Image, rng: np.random.Generator) -> Image:
     """Change brightness, contrast, saturation and white balance of a BGR image; at times blur."""
     pixels = image.astype(np.float32)
-    grey = pixels.mean(axis=2, keepdims=True)
-    pixels = grey + (pixels - grey) * np.float32(rng.uniform(0.5, 1.5))
+    gray = pixels.mean(axis=2, keepdims=True)
+    pixels = gray + (pixels - gray) * np.float32(rng.uniform(0.5, 1.5))
     gains = rng.uniform(0.65, 1.35) * rng.uniform(0.9, 1.1, 3)
     pixels = (pixels - 128) * np.float32(rng.uniform(0.7, 1.3)) + 128
     pixels *= gains.astype(np.float32)

@@ -1,7 +1,7 @@
 """The backbone of the bundled classifier as a module that trains on.
 
-The bundled file holds the deploy form: normalisations folded away, query and key side by side, no
-optimiser. Its weights go back into the plain module, whose normalisations then get the statistics
+The bundled file holds the deploy form: normalizations folded away, query and key side by side, no
+optimizer. Its weights go back into the plain module, whose normalizations then get the statistics
 of given pictures and the scale and shift that undo them. In eval mode the module computes what the
 file does; in training mode nearly so, from the first step on.
 """
@@ -27,7 +27,7 @@ def bundled_backbone(pictures: Tensor) -> CASViTPyramid:
     """CAS-ViT-XS as a dense backbone with the weights of the bundled classifier.
 
     Args:
-        pictures: float32 (B, 3, H, W), normalised RGB, as training will see them.
+        pictures: float32 (B, 3, H, W), normalized RGB, as training will see them.
 
     Returns:
         The backbone, in training mode.
@@ -76,7 +76,7 @@ def take_block(block: AdditiveBlock, weights: Weights, name: str) -> None:
     mixer, dim = block.attn, block.norm1.num_features
     parts = [f"{name}.attn.{part}" for part in ("query_key", "value")]
     mixer.qkv.weight.copy_(torch.cat([weights[f"{part}.weight"] for part in parts]))
-    # The convolution has no bias of its own: it came through the normalisation before it.
+    # The convolution has no bias of its own: it came through the normalization before it.
     bias = torch.cat([weights[f"{part}.bias"] for part in parts])
     matrix = mixer.qkv.weight[:, :, 0, 0].double()
     block.norm1.bias.copy_(torch.linalg.lstsq(matrix, bias.double()[:, None]).solution[:, 0])
@@ -94,9 +94,9 @@ def take_block(block: AdditiveBlock, weights: Weights, name: str) -> None:
 
 @torch.no_grad()
 def set_statistics(model: CASViTPyramid, pictures: Tensor) -> None:
-    """Give every normalisation the statistics of `pictures`, and what leaves the maps as they are.
+    """Give every normalization the statistics of `pictures`, and what leaves the maps as they are.
 
-    Those of the dense outputs stay normalisations.
+    Those of the dense outputs stay normalizations.
     """
     outputs = {getattr(model, name) for name in NAMES}
 

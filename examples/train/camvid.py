@@ -7,7 +7,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from augment import Image, jitter_colour, pad_and_cut
+from augment import Image, jitter_color, pad_and_cut
 
 NUM_CLASSES = 11
 IGNORED = 255
@@ -62,7 +62,7 @@ def draw_example(streets: list[Street], size: int, rng: np.random.Generator) -> 
     labels = pad_and_cut(labels, top, left, (size, size), fill=IGNORED)
     if rng.random() < 0.5:
         image, labels = image[:, ::-1], labels[:, ::-1]
-    return Street(jitter_colour(image, rng), np.ascontiguousarray(labels))
+    return Street(jitter_color(image, rng), np.ascontiguousarray(labels))
 
 
 def draw_place(labels: Image, size: int, rng: np.random.Generator) -> tuple[int, int]:
@@ -74,6 +74,6 @@ def draw_place(labels: Image, size: int, rng: np.random.Generator) -> tuple[int,
         return int(top), int(left)
     present = np.unique(labels[labels != IGNORED])
     places = np.argwhere(labels == rng.choice(present))
-    centre = places[rng.integers(len(places))] + rng.integers(-size // 4, size // 4, 2)
-    top, left = np.clip(centre - size // 2, low, high)
+    center = places[rng.integers(len(places))] + rng.integers(-size // 4, size // 4, 2)
+    top, left = np.clip(center - size // 2, low, high)
     return int(top), int(left)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from augment import Image, jitter_colour, pad_and_cut
+from augment import Image, jitter_color, pad_and_cut
 from numpy.typing import NDArray
 
 TEST_SIZE = 384  # the longer side of a picture as the detector will see it
@@ -70,7 +70,7 @@ def draw_examples(
         drawn = [draw_whole(scenes, rng) for _ in range(count)]
     else:
         drawn = [draw_window(scenes, size, rng) for _ in range(count)]
-    return [replace(scene, image=jitter_colour(scene.image, rng)) for scene in drawn]
+    return [replace(scene, image=jitter_color(scene.image, rng)) for scene in drawn]
 
 
 def draw_whole(scenes: list[Scene], rng: np.random.Generator) -> Scene:
@@ -111,8 +111,8 @@ def draw_part(scenes: list[Scene], size: tuple[int, int], rng: np.random.Generat
     """A part (height, width) of a random picture, turned and scaled, around a card."""
     scene = draw_scaled(scenes, SCALES, rng)
     focus = scene.boxes[rng.integers(len(scene.boxes))]
-    centre = (focus[:2] + focus[2:]) / 2 + rng.uniform(-0.35, 0.35, 2) * size[::-1]
-    corner = np.round(centre - np.array(size[::-1]) / 2).astype(int)
+    center = (focus[:2] + focus[2:]) / 2 + rng.uniform(-0.35, 0.35, 2) * size[::-1]
+    corner = np.round(center - np.array(size[::-1]) / 2).astype(int)
     if rng.random() < INSIDE:
         room = np.array(scene.image.shape[1::-1]) - size[::-1]
         corner = np.clip(corner, np.minimum(room, 0), np.maximum(room, 0))

@@ -79,8 +79,8 @@ def split_holdout(split: Split, count: int) -> tuple[Split, Split]:
     return split.select(~held), split.select(held)
 
 
-def normalise(images: Tensor, size: int) -> Tensor:
-    """Resize and normalise as the deployed model's preprocessing does.
+def normalize(images: Tensor, size: int) -> Tensor:
+    """Resize and normalize as the deployed model's preprocessing does.
 
     Args:
         images: uint8 (B, H, W, 3), RGB.
@@ -133,10 +133,10 @@ def _shifted(count: int, length: int, max_shift: int, device: torch.device) -> T
 
 
 def cutout(batch: Tensor, fraction: float) -> Tensor:
-    """Set one random square of each picture to zero, the mean colour.
+    """Set one random square of each picture to zero, the mean color.
 
     Args:
-        batch: float (B, 3, H, W), normalised.
+        batch: float (B, 3, H, W), normalized.
         fraction: side of the square over the side of the picture.
     """
     sides = torch.full((len(batch), 1), fraction, device=batch.device)
@@ -169,7 +169,7 @@ def _random_squares(batch: Tensor, sides: Tensor) -> Tensor:
 
 
 def _inside_window(count: int, length: int, fractions: Tensor) -> Tensor:
-    """Bool (B, length), true inside one window per row, its centre anywhere."""
-    centre = torch.rand(count, 1, device=fractions.device) * length
+    """Bool (B, length), true inside one window per row, its center anywhere."""
+    center = torch.rand(count, 1, device=fractions.device) * length
     places = torch.arange(length, device=fractions.device) + 0.5
-    return (places - centre).abs() < fractions * length / 2
+    return (places - center).abs() < fractions * length / 2

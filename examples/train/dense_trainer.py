@@ -1,4 +1,4 @@
-"""One training run of a detector or segmenter: batches, moving average, optimisers, checkpoint."""
+"""One training run of a detector or segmenter: batches, moving average, optimizers, checkpoint."""
 
 from __future__ import annotations
 
@@ -67,21 +67,21 @@ def add_options(parser: argparse.ArgumentParser, *, size: int) -> None:
     add("--batch-size", type=int, default=8, help="pictures in a step, of all workers together")
     add("--lr", type=float, default=1e-3, help="peak rate of AdamW")
     add("--muon-lr", type=float, default=0.01, help="peak rate of Muon; 0 uses AdamW alone")
-    add("--weight-decay", type=float, default=0.05, help="decoupled, for both optimisers")
+    add("--weight-decay", type=float, default=0.05, help="decoupled, for both optimizers")
     add("--freeze-norms", type=float, default=1.0,
-        help="share of the run from which normalisations use their running statistics")  # fmt: skip
+        help="share of the run from which normalizations use their running statistics")  # fmt: skip
     add("--ema-decay", type=float, default=0.998, help="per step")
     add("--seed", type=int, default=0, help="start of every random number")
 
 
 def batch_from(images: list[Image]) -> Tensor:
-    """Normalise uint8 (S, S, 3) BGR images to float32 (B, 3, S, S) RGB, channels last in memory."""
+    """Normalize uint8 (S, S, 3) BGR images to float32 (B, 3, S, S) RGB, channels last in memory."""
     pixels = np.stack(images)[..., ::-1] / np.float32(255)
     return torch.from_numpy((pixels - MEAN) / STD).permute(0, 3, 1, 2)
 
 
 def freeze_norms(model: nn.Module) -> None:
-    """Let every BatchNorm normalise by its running statistics, as in use.
+    """Let every BatchNorm normalize by its running statistics, as in use.
 
     Statistics of a batch hide rare large activations, which are part of them; by running ones such
     activations reach the loss, and training removes them.

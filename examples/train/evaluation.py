@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from cifar10 import Split, load_split, normalise, split_file
+from cifar10 import Split, load_split, normalize, split_file
 from torch import Tensor, nn
 
 from edgevit.errors import EdgeVitError, ExportError
@@ -40,7 +40,7 @@ def predict(model: nn.Module, split: Split, size: int) -> Tensor:
     """
     model.eval()
     chunks = split.images.split(BATCH_SIZE)
-    return torch.cat([model(normalise(images, size)).argmax(dim=1) for images in chunks])
+    return torch.cat([model(normalize(images, size)).argmax(dim=1) for images in chunks])
 
 
 def top1(predicted: Tensor, labels: Tensor) -> float:

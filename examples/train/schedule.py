@@ -55,7 +55,7 @@ def rate_factor(progress: float) -> float:
 
 
 def set_rates(optimizers: Iterable[Optimizer], progress: float) -> None:
-    """Give every optimiser the rate of a point of the run; `peak_lr` of each group is its peak."""
+    """Give every optimizer the rate of a point of the run; `peak_lr` of each group is its peak."""
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["lr"] = group["peak_lr"] * rate_factor(progress)

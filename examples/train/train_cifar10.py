@@ -61,7 +61,7 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
     add("--batch-size", type=int, default=256, help="pictures in a step, of all workers together")
     add("--lr", type=float, default=2e-3, help="peak rate of AdamW")
     add("--muon-lr", type=float, default=0.02, help="peak rate of Muon; 0 uses AdamW alone")
-    add("--weight-decay", type=float, default=0.05, help="decoupled, for both optimisers")
+    add("--weight-decay", type=float, default=0.05, help="decoupled, for both optimizers")
     add("--drop-path", type=float, default=0.0, help="stochastic depth of the last block")
     add("--label-smoothing", type=float, default=0.1, help="share spread over all classes")
     add("--ema-decay", type=float, default=0.998, help="per step")

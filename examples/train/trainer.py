@@ -1,4 +1,4 @@
-"""Model, moving average and optimisers of one training run, with their checkpoint."""
+"""Model, moving average and optimizers of one training run, with their checkpoint."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from cifar10 import Split, cutmix, cutout, normalise, shift_and_flip
+from cifar10 import Split, cutmix, cutout, normalize, shift_and_flip
 from muon import Muon, split_parameters
 from pointwise import replace_pointwise
 from schedule import ERASE_UNTIL, Pace, set_rates, size_at
@@ -183,7 +183,7 @@ class Trainer:
         """
         is_flipped = (self.first_flip[rows] + self.epoch) % 2 == 1  # every other epoch
         images = shift_and_flip(self.train.images[rows], is_flipped, self.args.max_shift)
-        batch = normalise(images, self.size)
+        batch = normalize(images, self.size)
         if self.pace.progress >= ERASE_UNTIL:
             return batch, torch.ones(len(batch), device=batch.device)
         return cutmix(cutout(batch, self.args.cutout), self.args.cutmix)

@@ -28,7 +28,7 @@ def folders(tmp_path):
 
 @pytest.fixture
 def street(tmp_path):
-    """A red picture, labelled red with a green edge and unlabelled corners of value 9."""
+    """A red picture, labeled red with a green edge and unlabeled corners of value 9."""
     labels = np.zeros((16, 16), np.uint8)
     labels[:4], labels[-2:, -2:] = 1, 9
     for name, pixels in (

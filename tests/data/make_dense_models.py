@@ -1,10 +1,10 @@
 """Make the tiny detectors and segmenters of the tests: `python tests/data/make_dense_models.py`.
 
-All look at the mean colour of square cells of the picture.
+All look at the mean color of square cells of the picture.
 `tiny_anchors.onnx`: a box around each of the 8 cells of 8x8 pixels that are the most red, green or
 blue, as deltas of anchors.
 `tiny_boxes.onnx`: a box around each red cell, with a mask of its left half.
-`tiny_logits.onnx`: the colours of cells of 4x4 pixels. `tiny_classes.onnx`: the strongest of them.
+`tiny_logits.onnx`: the colors of cells of 4x4 pixels. `tiny_classes.onnx`: the strongest of them.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def graph_of(
     outputs: dict[str, tuple[int, list[int]]],
     **constants: np.ndarray,
 ) -> onnx.ModelProto:
-    """Cells' mean colours, `colors` (1, 3, 4, 4), and what `nodes` make of them."""
+    """Cells' mean colors, `colors` (1, 3, 4, 4), and what `nodes` make of them."""
     cell = size // CELLS
     pool = helper.make_node(
         "AveragePool", ["image"], ["colors"], kernel_shape=[cell, cell], strides=[cell, cell]
@@ -97,13 +97,13 @@ def boxes() -> onnx.ModelProto:
 
 
 def logits() -> onnx.ModelProto:
-    """The colours."""
+    """The colors."""
     nodes = [helper.make_node("Identity", ["colors"], ["logits"])]
     return graph_of("tiny_logits", 16, nodes, {"logits": (TensorProto.FLOAT, [1, 3, 4, 4])})
 
 
 def classes() -> onnx.ModelProto:
-    """The strongest colours."""
+    """The strongest colors."""
     nodes = [helper.make_node("ArgMax", ["colors"], ["classes"], axis=1, keepdims=0)]
     return graph_of("tiny_classes", 16, nodes, {"classes": (TensorProto.INT64, [1, 4, 4])})
 

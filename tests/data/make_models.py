@@ -24,7 +24,7 @@ SIZE = (8, 8)
 
 
 def linear_classifier(batch: int | str, size: tuple[int, int] = SIZE) -> onnx.ModelProto:
-    """Mean colour times 4: the strongest channel wins."""
+    """Mean color times 4: the strongest channel wins."""
     weight = numpy_helper.from_array(4 * np.eye(3, dtype=np.float32), "weight")
     bias = numpy_helper.from_array(np.array([0.1, 0.0, -0.1], np.float32), "bias")
     nodes = [

@@ -27,7 +27,7 @@ RED, BLUE = ("red", [16, 0, 16, 16]), ("blue", [48, 32, 16, 16])
 
 
 class CocoFolder:
-    """A COCO data set of black pictures with coloured boxes, written as the test goes on."""
+    """A COCO data set of black pictures with colored boxes, written as the test goes on."""
 
     def __init__(self, folder):
         self.folder = folder

@@ -35,7 +35,7 @@ def test_a_transparent_index_is_an_index(tmp_path):
     assert np.array_equal(read_label_map(tmp_path / "labels.png"), IDS)
 
 
-def test_grey_values_are_kept(tmp_path):
+def test_gray_values_are_kept(tmp_path):
     Image.fromarray(IDS * 20).save(tmp_path / "labels.png")
     assert np.array_equal(read_label_map(tmp_path / "labels.png"), IDS * 20)
 
@@ -54,10 +54,10 @@ def test_16_bits_are_kept(tmp_path):
 
 
 @pytest.mark.parametrize(("mode", "suffix"), [("RGB", "png"), ("LA", "png"), ("L", "jpg")])
-def test_a_picture_in_colours_is_refused(tmp_path, mode, suffix):
+def test_a_picture_in_colors_is_refused(tmp_path, mode, suffix):
     path = tmp_path / f"labels.{suffix}"
     Image.fromarray(IDS).convert(mode).save(path)
-    with pytest.raises(InputError, match="whose grey values or palette indices are class ids"):
+    with pytest.raises(InputError, match="whose gray values or palette indices are class ids"):
         read_label_map(path)
 
 

@@ -13,7 +13,7 @@ from edgevit.errors import InputError
 from edgevit.evaluate import DataSet, evaluate
 from edgevit.evaluate.segment import confusion_matrix, figures_of_confusion
 
-# 32 x 24 goes into 16 x 16 at half its size: the model answers each 8 x 8 pixels' own colour.
+# 32 x 24 goes into 16 x 16 at half its size: the model answers each 8 x 8 pixels' own color.
 BLOCKS = np.array([[0, 0, 1, 1], [0, 0, 1, 1], [2, 2, 1, 1]])
 COLORS = np.array([(0, 0, 255), (0, 255, 0), (255, 0, 0)], np.uint8)
 
@@ -93,10 +93,10 @@ def test_values_may_begin_at_another_than_0(predictor, write):
 
 def test_a_list_of_values_says_which_is_which_class(predictor, write):
     folder = write(whole([[9, 9, 0, 0], [9, 9, 0, 0], [1, 7, 0, 0]]))
-    (folder / "labels.csv").write_text("value,name\n0,green\n1,blue\n7,unlabelled\n9,red\n")
+    (folder / "labels.csv").write_text("value,name\n0,green\n1,blue\n7,unlabeled\n9,red\n")
     data = DataSet(folder, ignore_index=(7,))
     assert evaluate(predictor, data).overall["mIoU"] == 1
-    with pytest.raises(InputError, match=r"'unlabelled' is not among .*; name the values"):
+    with pytest.raises(InputError, match=r"'unlabeled' is not among .*; name the values"):
         evaluate(predictor, folder)
 
 
@@ -163,9 +163,9 @@ def test_pictures_without_labels_are_left_out_and_told(predictor, write):
     [
         (whole(BLOCKS + 2), r"street 0\.png' have the value 3, which is none of the model's 3"),
         (whole(BLOCKS)[:, :16], r"are of size \(24, 16\), their picture \(24, 32\)"),
-        (COLORS[whole(BLOCKS)], "are a picture in colours"),
+        (COLORS[whole(BLOCKS)], "are a picture in colors"),
     ],
-    ids=["value", "shape", "colours"],
+    ids=["value", "shape", "colors"],
 )
 def test_labels_that_do_not_fit_are_refused(predictor, write, labels, message):
     with pytest.raises(InputError, match=message):
@@ -203,6 +203,6 @@ def test_a_confusion_matrix_counts_what_loops_count():
     assert np.array_equal(confusion_matrix(labels, result, table, "here"), expected)
 
 
-def test_no_labelled_pixel_at_all_gives_no_figures():
+def test_no_labeled_pixel_at_all_gives_no_figures():
     figures = figures_of_confusion(np.zeros((2, 3), np.int64), ("a", "b"))
     assert set(figures.overall.values()) == {None}

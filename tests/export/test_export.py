@@ -176,7 +176,7 @@ def test_fresh_weights_are_called_noise(tmp_path):
         class_names=["no", "yes"],
         input_size=(32, 48),
     )
-    assert any("freshly initialised" in note for note in report.notes)
+    assert any("freshly initialized" in note for note in report.notes)
     assert report.spec.class_names == ("no", "yes")
     assert report.spec.input.size == (32, 48)
 

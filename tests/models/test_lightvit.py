@@ -183,7 +183,7 @@ def test_the_classifier_exports_as_it_stands():
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_evaluation_crops_the_centre_of_a_bicubic_256(name):
+def test_evaluation_crops_the_center_of_a_bicubic_256(name):
     spec = find_variant(name).evaluation((224, 224))
     assert spec == InputSpec((224, 224), resize="shorter", crop_pct=0.875, interpolation="bicubic")
 

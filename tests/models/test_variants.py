@@ -84,7 +84,7 @@ def test_lightvits_published_flops_are_those_of_its_layers(name):
 
 @pytest.mark.parametrize("name", WITH_ATTENTION)
 def test_litv2s_published_flops_are_the_zoos(name):
-    """The official count adds normalisations to the products, 0.4% at most."""
+    """The official count adds normalizations to the products, 0.4% at most."""
     published = WITH_ATTENTION[name]
     rounding = 0.5 * 10 ** -len(published.partition(".")[2])
     count = zoo_entry(name).multiply_adds / 1e9

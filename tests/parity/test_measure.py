@@ -206,7 +206,7 @@ def test_a_pairs_precision_is_the_coarser_one():
 
 
 @pytest.mark.torch
-@pytest.mark.parametrize(("kind", "precision"), [("half", "fp16"), ("quantised", "int8")])
+@pytest.mark.parametrize(("kind", "precision"), [("half", "fp16"), ("quantized", "int8")])
 def test_precision_is_read_off_the_graph(tmp_path, kind, precision):
     import onnx
     from onnx import TensorProto, helper, numpy_helper
@@ -214,7 +214,7 @@ def test_precision_is_read_off_the_graph(tmp_path, kind, precision):
     value = numpy_helper.from_array(np.ones(1, np.float16), "one")
     nodes = {
         "half": helper.make_node("Mul", ["x", "one"], ["y"]),
-        "quantised": helper.make_node("QuantizeLinear", ["x", "one"], ["y"]),
+        "quantized": helper.make_node("QuantizeLinear", ["x", "one"], ["y"]),
     }
     x = helper.make_tensor_value_info("x", TensorProto.FLOAT16, [1])
     graph = helper.make_graph([nodes[kind]], kind, [x], [], [value])

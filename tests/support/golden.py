@@ -153,7 +153,7 @@ def kept(x: torch.Tensor, channels: int) -> np.ndarray:
 
 
 def reference_input(shape: list[int], seed: int) -> np.ndarray:
-    """Noise, a colour cast and waves, like a normalised photo; what is no image is noise alone."""
+    """Noise, a color cast and waves, like a normalized photo; what is no image is noise alone."""
     generator = np.random.Generator(np.random.PCG64(seed))
     if len(shape) != 4 or shape[1] > 4:
         return generator.standard_normal(shape).astype(np.float32)

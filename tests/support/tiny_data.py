@@ -1,4 +1,4 @@
-"""Data sets of three coloured pictures, on which the tiny models of `tests/data` are right."""
+"""Data sets of three colored pictures, on which the tiny models of `tests/data` are right."""
 
 import json
 
@@ -15,7 +15,7 @@ SIDE, BOX = 32, [8, 16, 8, 8]  # x, y, width, height: one cell of the detector
 
 
 def write_tiny_data(task, folder):
-    """Write a data set for a task, one picture of each colour; answer its folder."""
+    """Write a data set for a task, one picture of each color; answer its folder."""
     WRITERS[task](folder)
     return folder
 

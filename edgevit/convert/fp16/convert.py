@@ -55,7 +55,7 @@ SMALLEST_TOLERANCE = 5e-3  # of the test vector
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class HalfGraph:
+class Fp16Graph:
     """A graph that computes in half precision.
 
     Args:
@@ -91,7 +91,7 @@ class HalfGraph:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class HalfReport:
+class Fp16Report:
     """What a conversion did.
 
     Args:
@@ -110,20 +110,20 @@ class HalfReport:
     notes: tuple[str, ...]
 
 
-def convert_to_half(
+def convert_to_fp16(
     source: str | os.PathLike[str],
     output: str | os.PathLike[str],
     *,
     images: Iterable[NDArray[np.uint8]] = (),
     progress: Progress = lambda step: None,
-) -> HalfReport:
+) -> Fp16Report:
     """Write a half-precision form of an exported file.
 
     Args:
         source: a float32 ONNX file with a spec, also one with weights stored in half precision.
         output: the file to write.
-        images: uint8 (H, W, 3), BGR: further pictures on which values too large for half precision
-            are looked for, besides the test vector, noise and extreme pictures.
+        images: uint8 (H, W, 3), BGR: further images on which values too large for half precision
+            are looked for, besides the test vector, noise and extreme images.
         progress: called at the beginning of each step with what it does.
 
     Returns:
@@ -132,7 +132,7 @@ def convert_to_half(
     Raises:
         ModelError: if `source` is no ONNX file.
         SpecError: if it carries no spec.
-        ExportError: if it computes in half precision already, is quantised, or does not answer
+        ExportError: if it computes in half precision already, is quantized, or does not answer
             nearly the same in half precision; nothing is written then.
     """
     progress("reading the file")
@@ -142,23 +142,23 @@ def convert_to_half(
     batch = preprocessed(image, spec.input)
     settings = _settings(model, spec, batch)
     progress("measuring the values")
-    half = half_graph(model, range_batches(batch, spec.input, images), settings)
+    half = fp16_graph(model, range_batches(batch, spec.input, images), settings)
     progress("comparing the answers")
     recorded = _recordable(model) if vector is None else tuple(vector.outputs)
     before, after = (load_graph(each, settings)(batch) for each in (model, half.rounded))
     differences = {name: relative_difference(before[name], after[name]) for name in recorded}
     _refuse_others(differences, before)
     answers = {name: Samples.of(after[name]) for name in recorded}
-    spec = half_spec(spec, TestVector(image, Samples.of(batch), answers), differences)
+    spec = fp16_spec(spec, TestVector(image, Samples.of(batch), answers), differences)
     embed_spec(half.model, spec)
     progress(f"writing {output}")
     content = half.model.SerializeToString()
     path = Path(output)
     save_model(path, content)
-    return HalfReport(path, spec, len(content), differences, half.notes())
+    return Fp16Report(path, spec, len(content), differences, half.notes())
 
 
-def half_graph(model: onnx.ModelProto, batches: Sequence[Batch], settings: Settings) -> HalfGraph:
+def fp16_graph(model: onnx.ModelProto, batches: Sequence[Batch], settings: Settings) -> Fp16Graph:
     """Choose and rewrite the nodes that can compute in half precision.
 
     Args:
@@ -182,10 +182,10 @@ def half_graph(model: onnx.ModelProto, batches: Sequence[Batch], settings: Setti
     chosen = half_nodes(made.graph, too_large.keys())
     write_half(made.graph, chosen)
     rounded = to_proto(as_rounded(made))
-    return HalfGraph(to_proto(made), rounded, len(chosen), len(wanted - chosen), too_large)
+    return Fp16Graph(to_proto(made), rounded, len(chosen), len(wanted - chosen), too_large)
 
 
-def half_spec(spec: ModelSpec, vector: TestVector, differences: Mapping[str, float]) -> ModelSpec:
+def fp16_spec(spec: ModelSpec, vector: TestVector, differences: Mapping[str, float]) -> ModelSpec:
     """The spec of a model in half precision.
 
     Args:
@@ -226,7 +226,7 @@ def _refuse_parts(model: ir.Model) -> None:
         )
     if found := quantizing_operators(model):
         raise ExportError(
-            f"the graph is quantised ({', '.join(found)}); convert the float32 file it was made of"
+            f"the graph is quantized ({', '.join(found)}); convert the float32 file it was made of"
         )
 
 

@@ -11,7 +11,7 @@ named here, and of what is named:
 The nodes in half precision are the smallest set H with which all of this holds:
 
     kept        nodes of the list above, found first: from each decision the graph is walked
-                upwards until a product or a normalisation, which is itself not kept for it
+                upwards until a product or a normalization, which is itself not kept for it
     products    a product that is not kept is in H
     arithmetic  such a node that is not kept is in H if a node of H makes one of its inputs
     moves       a node that only moves values, kept or not, but for those too large, is in H if a
@@ -118,7 +118,7 @@ def _names_around(node: ir.Node) -> set[str | None]:
 
 
 def _deciding(graph: ir.Graph) -> set[ir.Node]:
-    """What leads to a decision from the last product or normalisation before it."""
+    """What leads to a decision from the last product or normalization before it."""
     stops = of_types(graph, *PRODUCTS, *NORMALISATIONS, CUT)
     return reached(_decisions(graph), makers_of, stops)
 

@@ -15,7 +15,7 @@ from edgevit.convert.fp16.plan import LARGEST
 from edgevit.convert.graph import array_of, name_of, to_proto
 from edgevit.convert.session import load_graph
 
-# Rare pictures make a value many times larger than all others: 20 to 80 times were seen in CAS-ViT.
+# Rare images make a value many times larger than all others: 20 to 80 times were seen in CAS-ViT.
 HEADROOM = 128
 
 ENDS = {"largest": "ReduceMax", "smallest": "ReduceMin"}

@@ -1,4 +1,4 @@
-"""A float32 file becomes one with int8 arithmetic, calibrated on real pictures.
+"""A float32 file becomes one with int8 arithmetic, calibrated on real images.
 
 The file is a standard ONNX graph with QuantizeLinear and DequantizeLinear around the layers that
 gain by it; ONNX Runtime, OpenVINO and TensorRT make integer kernels of these. What each layer costs

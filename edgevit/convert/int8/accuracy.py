@@ -25,11 +25,11 @@ def accuracy_of(
 
     Args:
         source: the float32 file.
-        content: the quantised file's.
+        content: the quantized file's.
         data: the data set; None for nothing.
         max_drop: points that may be lost.
         threads: of a run; None for the default.
-        progress: called with the step, how many pictures are done, and of how many.
+        progress: called with the step, how many images are done, and of how many.
 
     Raises:
         QuantizationError: if more is lost.
@@ -47,9 +47,9 @@ def accuracy_of(
     found = _compared(before, after)
     if found.drop > max_drop:
         raise QuantizationError(
-            f"int8 loses {found.drop:.2f} points of {found.metric} on {found.images} pictures "
+            f"int8 loses {found.drop:.2f} points of {found.metric} on {found.images} images "
             f"({100 * found.before:.2f} to {100 * found.after:.2f}), more than {max_drop:g}; "
-            "nothing was written. Calibrate on more pictures of the kind, keep more layers in "
+            "nothing was written. Calibrate on more images of the kind, keep more layers in "
             "floating point with a lower `max_error`, or allow more with `max_drop`"
         )
     return found

@@ -1,4 +1,4 @@
-"""What values activations have on real pictures, and what range integers shall cover.
+"""What values activations have on real images, and what range integers shall cover.
 
 Magnitudes are counted in a histogram for each tensor. Three rules make a range of one: `minmax`
 keeps the largest value, `percentile` cuts the largest of ten thousand, and `entropy` takes the

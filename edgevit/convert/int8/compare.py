@@ -1,4 +1,4 @@
-"""How far a quantised model's answers are from the float32 model's."""
+"""How far a quantized model's answers are from the float32 model's."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ WEIGHTED = {"Conv", "Gemm", "MatMul", "ConvTranspose"}
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What quantisation changed.
+    """What quantization changed.
 
     Args:
-        error: root mean square of the change over that of the values, over all pictures and probes.
-        agreement: share, 0-1, of the places (the picture, or each cell of a map) whose best class
+        error: root mean square of the change over that of the values, over all images and probes.
+        agreement: share, 0-1, of the places (the image, or each cell of a map) whose best class
             is the same.
     """
 
@@ -31,7 +31,7 @@ class Difference:
 
 
 class Reference:
-    """The float32 model's answers to some pictures.
+    """The float32 model's answers to some images.
 
     What is compared are *probes*, the outputs of the last layers with weights, before the best
     candidates or classes are chosen: choosing is a step, and hides how far from it the values are.
@@ -53,12 +53,12 @@ class Reference:
     def difference(
         self, quantized: ir.Model, *, limit: int | None = None, step: Callable[[], object] = int
     ) -> Difference:
-        """Compare a quantised graph.
+        """Compare a quantized graph.
 
         Args:
             quantized: the graph; its tensors have the names of the float32 one's.
-            limit: how many of the pictures to answer; None for all.
-            step: called after each picture.
+            limit: how many of the images to answer; None for all.
+            step: called after each image.
         """
         run = self._runner(quantized, exact=True)
         found = []

@@ -28,7 +28,7 @@ def correct_biases(
 
     Source:
         Nagel et al., "Data-Free Quantization through Weight Equalization and Bias Correction",
-        arXiv:1906.04721, with the means that calibration saw instead of a normalisation's.
+        arXiv:1906.04721, with the means that calibration saw instead of a normalization's.
     """
     made = model.clone()
     by_name = {product.name: product for product in products}

@@ -1,4 +1,4 @@
-"""A float32 graph as quantisation sees it: products with constant weights."""
+"""A float32 graph as quantization sees it: products with constant weights."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def read_float_model(path: Path) -> ir.Model:
     """Read a model file that holds no integers yet; its weights are float32, its nodes have names.
 
     Raises:
-        QuantizationError: if it is quantised already, or is no ONNX file.
+        QuantizationError: if it is quantized already, or is no ONNX file.
     """
     try:
         model = ir.from_proto(onnx.load(path))
@@ -62,7 +62,7 @@ def read_float_model(path: Path) -> ir.Model:
         raise QuantizationError(f"{str(path)!r} cannot be read as ONNX: {exc}") from exc
     if found := quantizing_operators(model):
         raise QuantizationError(
-            f"{str(path)!r} is quantised already ({', '.join(found)}); "
+            f"{str(path)!r} is quantized already ({', '.join(found)}); "
             "give the float32 file that `edgevit export` wrote"
         )
     widen_stored_weights(model)

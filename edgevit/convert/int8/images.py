@@ -1,4 +1,4 @@
-"""The pictures that calibrate a model."""
+"""The images that calibrate a model."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from edgevit.convert.session import Feeds
 from edgevit.errors import InputError, QuantizationError
 from edgevit.predictor import Predictor
 
-FEW = 32  # fewer pictures make ranges that depend on which they are
+FEW = 32  # fewer images make ranges that depend on which they are
 SHOWN = 3  # names listed in a message
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Pictures as a model takes them.
+    """Images as a model takes them.
 
     Args:
-        batches: inputs of the graph, one of each picture.
+        batches: inputs of the graph, one of each image.
         skipped: files that could not be read, and why.
     """
 
@@ -30,20 +30,20 @@ class Calibration:
 
 
 def read_calibration(
-    predictor: Predictor, pictures: Sequence[Path], step: Callable[[], object]
+    predictor: Predictor, images: Sequence[Path], step: Callable[[], object]
 ) -> Calibration:
-    """Preprocess pictures as the model does; those that cannot be read are left out and named.
+    """Preprocess images as the model does; those that cannot be read are left out and named.
 
     Args:
         predictor: of the float32 model.
-        pictures: files.
+        images: image files.
         step: called after each.
 
     Raises:
         QuantizationError: if none can be read.
     """
     batches, skipped = [], {}
-    for path in pictures:
+    for path in images:
         try:
             batch, geometry = predictor.preprocess(path)
         except InputError as exc:
@@ -54,9 +54,7 @@ def read_calibration(
         step()
     if not batches:
         reasons = "; ".join(list(skipped.values())[:SHOWN])
-        raise QuantizationError(
-            f"no calibration picture can be read: {reasons or 'none was given'}"
-        )
+        raise QuantizationError(f"no calibration image can be read: {reasons or 'none was given'}")
     return Calibration(batches, skipped)
 
 
@@ -65,14 +63,14 @@ def notes_on(calibration: Calibration) -> list[str]:
     notes = []
     if len(calibration.batches) < FEW:
         notes.append(
-            f"only {len(calibration.batches)} pictures calibrated the model; ranges are the more "
+            f"only {len(calibration.batches)} images calibrated the model; ranges are the more "
             f"reliable for {FEW} or more of the kind that it will see"
         )
     if calibration.skipped:
         names = ", ".join(repr(name) for name in list(calibration.skipped)[:SHOWN])
         more = len(calibration.skipped) - SHOWN
         notes.append(
-            f"{len(calibration.skipped)} pictures could not be read and were left out: {names}"
+            f"{len(calibration.skipped)} images could not be read and were left out: {names}"
             + (f" and {more} more" if more > 0 else "")
         )
     return notes

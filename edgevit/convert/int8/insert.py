@@ -37,13 +37,13 @@ def insert_qdq(
     *,
     outputs: Collection[str] = (),
 ) -> ir.Model:
-    """Copy a graph, some of its products between quantised tensors.
+    """Copy a graph, some of its products between quantized tensors.
 
     Args:
         model: the float32 graph.
         products: those to compute in integers.
         thresholds: of the activations, by tensor: the magnitude that becomes 127.
-        outputs: tensors that are quantised for all who read them.
+        outputs: tensors that are quantized for all who read them.
 
     Returns:
         The copy; the tensors keep their names.

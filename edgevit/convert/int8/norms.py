@@ -1,6 +1,6 @@
-"""Normalised tokens with a batch axis, so that OpenVINO rounds them as it normalises them.
+"""Normalized tokens with a batch axis, so that OpenVINO rounds them as it normalizes them.
 
-It fuses a rounding with the normalisation before it where tensors have three axes, and runs both on
+It fuses a rounding with the normalization before it where tensors have three axes, and runs both on
 their own where they have two, as LightViT's tokens do.
 """
 
@@ -21,7 +21,7 @@ from edgevit.convert.graph import (
 
 
 def norms_with_batch_axis(graph: ir.Graph) -> None:
-    """Normalise (1, N, C) instead of (N, C) where a convolution takes the result, in place."""
+    """Normalize (1, N, C) instead of (N, C) where a convolution takes the result, in place."""
     for node in list(graph):
         if node.op_type == "LayerNormalization":
             readers = [each for each in node.outputs[0].consumers() if _is_map_of_tokens(each)]

@@ -1,7 +1,7 @@
 """Linear layers as convolutions of 1x1.
 
-OpenVINO multiplies integers fast in its convolutions only: on AVX2 its quantised matrix products
-are slower than its float32 ones, its quantised convolutions twice as fast. ONNX Runtime is as fast
+OpenVINO multiplies integers fast in its convolutions only: on AVX2 its quantized matrix products
+are slower than its float32 ones, its quantized convolutions twice as fast. ONNX Runtime is as fast
 either way. What lies between two such layers, a GELU for one, is computed in their layout, so
 that the runtimes can fuse it into the first and nothing is transposed.
 """

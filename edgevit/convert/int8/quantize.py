@@ -1,4 +1,4 @@
-"""The steps of quantising a model, in their order."""
+"""The steps of quantizing a model, in their order."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from edgevit.convert.int8.pointwise import linear_layers_as_convolutions
 from edgevit.convert.int8.record import Record, finished_model
 from edgevit.convert.int8.report import LayerSensitivity, QuantizationReport
 from edgevit.convert.int8.sensitivity import (
-    PICTURES,
+    IMAGES,
     check_layers,
     keep_in_float,
     layer_sensitivities,
@@ -32,7 +32,7 @@ from edgevit.convert.int8.target import (
     RUNS,
     Speed,
     TargetLayout,
-    check_backend_name,
+    check_target,
     choose_layout,
 )
 from edgevit.convert.session import Feeds
@@ -41,7 +41,7 @@ from edgevit.errors import InputError, QuantizationError
 from edgevit.evaluate import DataSet
 from edgevit.predictor import Predictor
 
-RULE_PICTURES = 16  # that rules and corrections are compared on
+RULE_IMAGES = 16  # that rules and corrections are compared on
 PathLike = str | os.PathLike[str]
 Progress = Callable[[str, int, int], object]
 """Called with what is being done, how much of it is done, and of how much."""
@@ -52,7 +52,7 @@ class _Request:
     """What the caller of `quantize` asked for; see there."""
 
     source: Path
-    backend: str
+    target: str
     rule: str
     max_error: float
     keep_float: Sequence[str]
@@ -79,7 +79,7 @@ def quantize(
     images: DataSet | PathLike | Sequence[PathLike],
     *,
     name: str | None = None,
-    backend: str = AUTO,
+    target: str = AUTO,
     rule: str = AUTO,
     max_error: float = 0.1,
     keep_float: Sequence[str] = (),
@@ -95,12 +95,12 @@ def quantize(
         source: a float32 ONNX file with a spec, as `edgevit export` writes it (with weights in
             half precision too).
         output: the file to write.
-        images: pictures of the kind that the model will see, about a hundred: a folder, a data set,
+        images: images of the kind that the model will see, about a hundred: a folder, a data set,
             or their paths. They pass through the model's own preprocessing. Those that cannot be
             read are left out and named.
         name: the model's name in its spec; by default the source's with `_int8`.
-        backend: whose form the file has: `openvino`, `onnxruntime`, `tensorrt`, or `auto` for what
-            is fastest here, measured. Every form runs on each of them.
+        target: the backend whose form the file has: `openvino`, `onnxruntime`, `tensorrt`, or
+            `auto` for what is fastest here, measured. Every form runs on each of them.
         rule: how a range is made of what was seen: `minmax`, `percentile`, `entropy`, or `auto` for
             the one that changes the model's answers least.
         max_error: root mean square of the change of the answers over that of the answers; layers
@@ -108,7 +108,7 @@ def quantize(
         keep_float: layers that stay in floating point in any case, as the report names them.
         data: a data set to measure accuracy on, before and after; None to leave that out.
         max_drop: points of top-1, AP or mIoU that may be lost on it.
-        limit: how many of the pictures to take at most, evenly spaced.
+        limit: how many of the images to take at most, evenly spaced.
         threads: of a run when speed or accuracy is measured; None for the default.
         progress: see `Progress`.
 
@@ -116,21 +116,21 @@ def quantize(
         What was done, and how it was measured.
 
     Raises:
-        QuantizationError: if the file is quantised already, no picture can be read, no layer can be
-            quantised, or more accuracy is lost than `max_drop`; nothing is written then.
+        QuantizationError: if the file is quantized already, no image can be read, no layer can be
+            quantized, or more accuracy is lost than `max_drop`; nothing is written then.
         ModelError: if the source is not there, or carries no spec.
         InputError: if an argument is out of range, or `data` does not fit the model.
     """
     source, output = Path(source), Path(output)
-    check_backend_name(backend)
+    check_target(target)
     _check_arguments(output, rule, limit, max_error)
     with Predictor(source, backend="onnxruntime", threads=threads) as predictor:
         model = read_float_model(source)
-        pictures = evenly_spaced(_paths_of(images), limit)
-        step = _counter(progress, "reading pictures", len(pictures))
-        calibration = read_calibration(predictor, pictures, step)
+        paths = evenly_spaced(_paths_of(images), limit)
+        step = _counter(progress, "reading images", len(paths))
+        calibration = read_calibration(predictor, paths, step)
         record = Record.of(predictor, name or f"{predictor.spec.name}_int8")
-    request = _Request(source, backend, rule, max_error, keep_float, threads)
+    request = _Request(source, target, rule, max_error, keep_float, threads)
     choice = _choose(model, calibration.batches, request, progress)
     progress("checking the installed runtimes", 0, 1)
     finished = finished_model(choice.model, record, choice.rule, calibration)
@@ -183,7 +183,7 @@ def _choose(
         model,
         products,
         thresholds,
-        Reference(model, batches[:PICTURES]),  # what the layout itself changes is no layer's doing
+        Reference(model, batches[:IMAGES]),  # what the layout itself changes is no layer's doing
         layout,
         _multiply_adds(model, products, batches[0]),
         _counter(progress, "measuring layers", len(products)),
@@ -202,7 +202,7 @@ def _choose(
 
 
 def _products(model: ir.Model, feeds: Feeds, request: _Request) -> list[Product]:
-    """Bring the graph into the layout that all forms share, and find what can be quantised."""
+    """Bring the graph into the layout that all forms share, and find what can be quantized."""
     linear_layers_as_convolutions(model, _shapes(model, feeds))
     products = products_of(model)
     if not products:
@@ -214,11 +214,11 @@ def _products(model: ir.Model, feeds: Feeds, request: _Request) -> list[Product]
 def _chosen(
     products: Sequence[Product], rows: Sequence[LayerSensitivity], request: _Request
 ) -> list[Product]:
-    """The products that their rows say are to be quantised."""
+    """The products that their rows say are to be quantized."""
     chosen = [p for p, row in zip(products, rows, strict=True) if row.precision == "int8"]
     if not chosen:
         raise QuantizationError(
-            f"no layer can be quantised with an error of the answers below {request.max_error}; "
+            f"no layer can be quantized with an error of the answers below {request.max_error}; "
             "allow more with `max_error`, or keep the float32 file"
         )
     return chosen
@@ -246,8 +246,8 @@ def _backend(
     progress: Progress,
 ) -> tuple[str, dict[str, Speed]]:
     """The backend whose form to take, and what was measured to choose it."""
-    if request.backend != AUTO:
-        return request.backend, {}
+    if request.target != AUTO:
+        return request.target, {}
     thresholds = {tensor: minmax(found) for tensor, found in ranges.items()}
     step = _counter(progress, "measuring the backends' forms", RUNS)
     return choose_layout(model, products, thresholds, request.source, feeds, request.threads, step)
@@ -264,13 +264,13 @@ def _best_rule(
 ) -> tuple[str, Mapping[str, float], Mapping[str, float]]:
     """The rule, its thresholds, and the error with every rule that was tried."""
     names = list(RULES) if rule == AUTO else [rule]
-    pictures = min(RULE_PICTURES, len(reference))
-    step = _counter(progress, "comparing rules", len(names) * pictures)
+    images = min(RULE_IMAGES, len(reference))
+    step = _counter(progress, "comparing rules", len(names) * images)
     thresholds, errors = {}, {}
     for name in names:
         thresholds[name] = {tensor: RULES[name](found) for tensor, found in ranges.items()}
         quantized = layout.quantize(model, products, thresholds[name])
-        errors[name] = reference.difference(quantized, limit=pictures, step=step).error
+        errors[name] = reference.difference(quantized, limit=images, step=step).error
     best = min(errors, key=lambda name: errors[name])
     return best, thresholds[best], errors
 

@@ -1,4 +1,4 @@
-"""What a quantised file says about itself: its spec, its test vector, how it was calibrated."""
+"""What a quantized file says about itself: its spec, its test vector, how it was calibrated."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A quantised file.
+    """A quantized file.
 
     Args:
         content: its bytes.
@@ -70,18 +70,18 @@ class Finished:
 def finished_model(
     model: ir.Model, record: Record, rule: str, calibration: Calibration
 ) -> Finished:
-    """Give a quantised graph its spec, and a test vector measured with it.
+    """Give a quantized graph its spec, and a test vector measured with it.
 
     Args:
-        model: the quantised graph.
+        model: the quantized graph.
         record: what the float32 file says.
         rule: how ranges were chosen.
-        calibration: the pictures.
+        calibration: the images.
     """
-    pictures = len(calibration.batches)
+    images = len(calibration.batches)
     spec = replace(
         record.spec,
-        provenance=_provenance(record.spec.provenance, rule, pictures),
+        provenance=_provenance(record.spec.provenance, rule, images),
         test_vector=_measured(model, record),
     )
     if spec.test_vector is not None and record.feeds is not None:
@@ -91,15 +91,15 @@ def finished_model(
     return Finished(_content(model, spec), spec)
 
 
-def _provenance(before: Provenance | None, rule: str, pictures: int) -> Provenance:
-    said = f"edgevit {__version__}, int8 calibrated on {pictures} pictures ({rule})"
+def _provenance(before: Provenance | None, rule: str, images: int) -> Provenance:
+    said = f"edgevit {__version__}, int8 calibrated on {images} images ({rule})"
     if before is None:
         return Provenance(None, None, said, precision="int8")
     return replace(before, exporter=f"{before.exporter}; {said}", precision="int8")
 
 
 def _measured(model: ir.Model, record: Record) -> TestVector | None:
-    """The float32 file's test vector with the quantised graph's answers."""
+    """The float32 file's test vector with the quantized graph's answers."""
     vector = record.spec.test_vector
     if vector is None or record.feeds is None:
         return None

@@ -1,4 +1,4 @@
-"""What quantising did."""
+"""What quantizing did."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from edgevit.core.model.spec import ModelSpec
 
 @dataclass(frozen=True, slots=True)
 class LayerSensitivity:
-    """What one layer costs when it alone is quantised.
+    """What one layer costs when it alone is quantized.
 
     Args:
         layer: name of its weight.
-        multiply_adds: for one picture.
+        multiply_adds: for one image.
         error: relative error of the model's answers, see `compare.Difference`.
         agreement: share of the places whose best class stays, 0-1.
         precision: `int8`, or `fp32` where it was left in floating point.
@@ -37,8 +37,8 @@ class Accuracy:
     Args:
         metric: `top1`, `bbox_AP` or `mIoU`.
         before: of the float32 file.
-        after: of the quantised one.
-        images: number of pictures.
+        after: of the quantized one.
+        images: number of images.
         data: folder of the data set.
     """
 
@@ -62,15 +62,15 @@ class QuantizationReport:
         path: the file written.
         source: the file it was made of.
         spec: the spec embedded in it.
-        images: pictures that calibrated it.
-        skipped: pictures that could not be read, and why.
+        images: images that calibrated it.
+        skipped: images that could not be read, and why.
         backend: whose form the file has, see `edgevit.convert.int8.target`.
         speeds: what was measured to choose it; empty where the caller chose.
         rule: how ranges were chosen: `minmax`, `percentile` or `entropy`.
         rules: relative error of the model's answers with each rule that was tried.
         bias_correction: relative error without and with it; it was kept where it is less with it.
-        layers: every layer that could be quantised, in the order of the graph.
-        error: relative error of the answers to the calibration pictures.
+        layers: every layer that could be quantized, in the order of the graph.
+        error: relative error of the answers to the calibration images.
         agreement: share of their places whose best class stays, 0-1.
         accuracy: before and after, where data was given.
         size_bytes: size of the file.

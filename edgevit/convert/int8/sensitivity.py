@@ -1,4 +1,4 @@
-"""Which layers cost accuracy when they are quantised, each measured alone."""
+"""Which layers cost accuracy when they are quantized, each measured alone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from edgevit.convert.int8.report import LayerSensitivity
 from edgevit.convert.int8.target import TargetLayout
 from edgevit.errors import InputError, suggestion
 
-PICTURES = 4  # that each layer is measured on
+IMAGES = 4  # that each layer is measured on
 
 
 def layer_sensitivities(
@@ -25,13 +25,13 @@ def layer_sensitivities(
     multiply_adds: Mapping[str, int],
     step: Callable[[], object],
 ) -> list[LayerSensitivity]:
-    """Quantise one layer after the other and compare the model's answers.
+    """Quantize one layer after the other and compare the model's answers.
 
     Args:
         model: the float32 graph, prepared for the layout.
         products: the layers.
         thresholds: ranges of their inputs.
-        reference: this graph's answers to a few pictures.
+        reference: this graph's answers to a few images.
         layout: what the runtime wants.
         multiply_adds: of each layer, by its name.
         step: called after each layer.
@@ -95,6 +95,6 @@ def check_layers(names: Collection[str], products: Sequence[Product]) -> None:
     unknown = sorted(set(names) - set(known))
     if unknown:
         raise InputError(
-            f"no layer {', '.join(unknown)} can be quantised{suggestion(unknown[0], known)}; "
+            f"no layer {', '.join(unknown)} can be quantized{suggestion(unknown[0], known)}; "
             f"known: {', '.join(known)}"
         )

@@ -1,7 +1,7 @@
-"""What a quantised graph looks like for each runtime to be fast, and which is fastest here.
+"""What a quantized graph looks like for each runtime to be fast, and which is fastest here.
 
 Every form is a standard file that all runtimes run; they differ in what makes a runtime's own
-optimiser find its integer kernels.
+optimizer find its integer kernels.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Speed:
 
     Args:
         float32_ms: of the file as it was.
-        int8_ms: of this backend's form, every layer quantised.
+        int8_ms: of this backend's form, every layer quantized.
     """
 
     float32_ms: float
@@ -99,7 +99,7 @@ def choose_layout(
         products: its layers.
         thresholds: of their inputs and outputs.
         source: the float32 file.
-        feeds: inputs of one picture.
+        feeds: inputs of one image.
         threads: of a run; None for the default.
         step: called after each turn of the measurement.
 
@@ -129,14 +129,14 @@ def choose_layout(
     return min(speeds, key=lambda name: speeds[name].int8_ms), speeds
 
 
-def check_backend_name(name: str) -> None:
+def check_target(name: str) -> None:
     """Refuse a backend that has no form.
 
     Raises:
         InputError: naming those that have.
     """
     if name != AUTO and name not in LAYOUTS:
-        raise InputError(f"backend must be one of auto, {', '.join(LAYOUTS)}, not {name!r}")
+        raise InputError(f"target must be one of auto, {', '.join(LAYOUTS)}, not {name!r}")
 
 
 def _sessions(name: str, files: Sequence[Path], threads: int | None) -> list[Session]:

@@ -1,4 +1,4 @@
-"""Find the picture files of a folder."""
+"""Find the image files of a folder."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ SUFFIXES = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp"))
 Item = TypeVar("Item")
 
 
-def pictures_in(folder: Path) -> list[Path]:
-    """List the pictures in a folder and its folders, sorted."""
+def images_in(folder: Path) -> list[Path]:
+    """List the images in a folder and its folders, sorted."""
     return sorted(
         path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file()
     )

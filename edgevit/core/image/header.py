@@ -3,7 +3,7 @@
 The readers follow the formats' own standards: ITU T.81 (JPEG), the PNG specification, RFC 9649
 (WebP), GIF89a, BITMAPINFOHEADER (BMP) and Exif 2.32. They look only at the bytes they are given,
 in time that grows with the number of parts before the pixels and never with what a size field
-claims, and refuse data that is cut short: some decoders fill what is missing with grey. A JPEG
+claims, and refuse data that is cut short: some decoders fill what is missing with gray. A JPEG
 without its end-of-image marker counts as cut, a PNG with a wrong checksum before its pixels, or in
 them, as damaged.
 """
@@ -151,7 +151,7 @@ def _read_jpeg(data: bytes) -> ImageHeader:
     # Only behind the first scan's header: a thumbnail in the Exif block has a marker of its own.
     if data.rfind(b"\xff\xd9", end) < 0:
         raise _cut_short("JPEG", data, "inside its pixels (no end-of-image marker)")
-    # A decoder passes over the whole picture once for each scan, however little the scan holds.
+    # A decoder passes over the whole image once for each scan, however little the scan holds.
     if frame in _JPEG_PROGRESSIVE or data[start] < components:
         scans = 1 + data.count(b"\xff\xda", end, data.find(b"\xff\xd9", end))
         if scans > MAX_SCANS:
@@ -183,7 +183,7 @@ def _read_png(data: bytes) -> ImageHeader:
     if first != b"IHDR":
         raise InputError(f"PNG is damaged: its first chunk is {first!r}")
     # Other chunks stay out: OpenCV 5.0 with libpng dies of damaged animation chunks, libpng writes
-    # warnings about colour profiles to stderr, and none of them is heeded.
+    # warnings about color profiles to stderr, and none of them is heeded.
     view, exif = memoryview(data), b""
     parts = [view[:8]]
     for kind, start, end in _png_chunks(data):

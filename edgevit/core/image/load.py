@@ -3,7 +3,7 @@
 A file or bytes are decoded once their header has been read (`image_header`), so a size that no
 memory should be spent on is refused before the decoder sees it. OpenCV decodes and nothing more:
 orientation, alpha and depth are handled here, the same for every OpenCV version. Pillow is never
-imported; its images are recognised when the caller has imported it.
+imported; its images are recognized when the caller has imported it.
 """
 
 from __future__ import annotations
@@ -65,9 +65,9 @@ ImageSource: TypeAlias = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LoadedImage:
-    """An upright colour image and the order of its channels.
+    """An upright color image and the order of its channels.
 
-    The order is a fact to use where the channels are normalised, so that swapping them never costs
+    The order is a fact to use where the channels are normalized, so that swapping them never costs
     a pass over the image.
 
     Args:
@@ -84,10 +84,10 @@ def load_image(
 ) -> LoadedImage:
     """Load an image from whatever holds it.
 
-    Files and bytes: JPEG, PNG, WebP, GIF and BMP, recognised by content, the first frame of an
+    Files and bytes: JPEG, PNG, WebP, GIF and BMP, recognized by content, the first frame of an
     animation. EXIF orientation is obeyed, for PIL images too. 16-bit values are scaled to 8 bits,
     round(v / 257), and alpha is blended with `pad_color`. Not read: alpha in a BMP, where the
-    fourth byte is mostly unused, and the transparent level of a PNG without colour.
+    fourth byte is mostly unused, and the transparent level of a PNG without color.
 
     Args:
         source: a path; encoded bytes; a PIL image, except modes "I" and "F", which have no fixed
@@ -203,7 +203,7 @@ def _three_channels(pixels: NDArray[Any], pad_color: tuple[int, int, int]) -> Pi
 
 
 def _blend(pixels: Pixels, pad_color: tuple[int, int, int]) -> Pixels:
-    """Lay pixels (H, W, 4) over a colour in their own channel order; within 1 of exact."""
+    """Lay pixels (H, W, 4) over a color in their own channel order; within 1 of exact."""
     *channels, opacity = cv2.split(pixels)
     transparency = cv2.bitwise_not(opacity)
     blended = [

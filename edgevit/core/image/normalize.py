@@ -1,9 +1,9 @@
 """Pixels to network input: channel order, scale and layout in one sweep.
 
 Example:
-    >>> normalisation = Normalisation.from_mean_std((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    >>> normalization = Normalization.from_mean_std((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     >>> out = np.empty((3, 2, 2), np.float32)
-    >>> normalise_into(np.full((3, 2, 2), 255, np.uint8), normalisation, out)
+    >>> normalize_into(np.full((3, 2, 2), 255, np.uint8), normalization, out)
     >>> bool((out == 1).all())
     True
 """
@@ -23,7 +23,7 @@ Triple = tuple[float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Normalisation:
+class Normalization:
     """`value * scale + offset` for each plane of the network input.
 
     Args:
@@ -39,8 +39,8 @@ class Normalisation:
     @classmethod
     def from_mean_std(
         cls, mean: Triple, std: Triple, *, swap_channels: bool = False
-    ) -> Normalisation:
-        """The normalisation `(value / 255 - mean) / std`.
+    ) -> Normalization:
+        """The normalization `(value / 255 - mean) / std`.
 
         Args:
             mean: of each plane, for values from 0 to 1.
@@ -57,14 +57,14 @@ class Normalisation:
         return cls(scale, offset, (2, 1, 0) if swap_channels else (0, 1, 2))
 
 
-def normalise_into(
-    planes: Sequence[NDArray[np.uint8]], normalisation: Normalisation, out: NDArray[np.float32]
+def normalize_into(
+    planes: Sequence[NDArray[np.uint8]], normalization: Normalization, out: NDArray[np.float32]
 ) -> None:
-    """Write the normalised planes of an image.
+    """Write the normalized planes of an image.
 
     Args:
         planes: three uint8 (H, W) arrays, in the order of the image's channels.
-        normalisation: what to compute from them.
+        normalization: what to compute from them.
         out: float32 (3, H, W), written to; any window of a larger array will do.
 
     Raises:
@@ -73,11 +73,11 @@ def normalise_into(
     height, width = planes[0].shape
     if out.dtype != np.float32 or out.shape != (3, height, width):
         raise InputError(
-            f"the normalised image needs a float32 array of shape {(3, height, width)}, "
+            f"the normalized image needs a float32 array of shape {(3, height, width)}, "
             f"not {out.dtype} of shape {out.shape}."
         )
-    for plane, channel in enumerate(normalisation.channels):
+    for plane, channel in enumerate(normalization.channels):
         values = planes[channel]
-        scale, offset = normalisation.scale[plane], normalisation.offset[plane]
+        scale, offset = normalization.scale[plane], normalization.offset[plane]
         # The one operation of OpenCV that scales, shifts and converts to float32 together.
         cv2.addWeighted(values, scale, values, 0, offset, out[plane], cv2.CV_32F)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from edgevit.core.image.geometry import Geometry
 from edgevit.core.image.load import load_image
-from edgevit.core.image.normalize import Normalisation, normalise_into
+from edgevit.core.image.normalize import Normalization, normalize_into
 from edgevit.core.image.resample import ResamplePlan, resample_plan, resample_planes
 from edgevit.core.model.spec import COLOR_ORDERS, PREPROCESS_MODES, Color, InputSpec, Mode
 from edgevit.errors import InputError
@@ -46,7 +46,7 @@ class Window:
 
 
 def shorter_side_crop(source: Size, size: Size, crop_pct: float) -> Window:
-    """Scale the shorter side to `int(size / crop_pct)`, keep the aspect ratio, crop the centre.
+    """Scale the shorter side to `int(size / crop_pct)`, keep the aspect ratio, crop the center.
 
     Args:
         source: image (height, width).
@@ -135,7 +135,7 @@ class Preprocessor:
     """Turns images into network inputs; safe to share by threads."""
 
     def __init__(self, spec: InputSpec, *, mode: str | None = None, color: str = "bgr") -> None:
-        """Prepare the normalisation.
+        """Prepare the normalization.
 
         Args:
             spec: how an image becomes the network's input.
@@ -148,8 +148,8 @@ class Preprocessor:
         self.spec = spec
         self.mode: Mode = _choice("preprocess", mode or spec.preprocess, PREPROCESS_MODES)
         self.color: Color = _choice("color", color, COLOR_ORDERS)
-        self._normalisations = {
-            order: Normalisation.from_mean_std(
+        self._normalizations = {
+            order: Normalization.from_mean_std(
                 spec.mean, spec.std, swap_channels=order != spec.color_order
             )
             for order in COLOR_ORDERS
@@ -174,14 +174,14 @@ class Preprocessor:
         loaded = load_image(image, color=self.color, pad_color=self._pad_color)
         height, width = loaded.pixels.shape[:2]
         plan, geometry = self._plan_for((height, width))
-        normalisation = self._normalisations[loaded.color]
+        normalization = self._normalizations[loaded.color]
         bottom, right = geometry.filled_size
         if (bottom, right) != self.spec.size:
-            # As a pixel of that value would be normalised.
-            pad = np.multiply(self.spec.pad_value, normalisation.scale) + normalisation.offset
+            # As a pixel of that value would be normalized.
+            pad = np.multiply(self.spec.pad_value, normalization.scale) + normalization.offset
             out[:] = pad[:, None, None]
         planes = resample_planes(loaded.pixels, plan)
-        normalise_into(planes, normalisation, out[:, :bottom, :right])
+        normalize_into(planes, normalization, out[:, :bottom, :right])
         return geometry
 
 

@@ -75,7 +75,7 @@ KERNELS: dict[str, tuple[float, Kernel]] = {  # name: (half width in output pixe
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Axis:
+class BandedAxis:
     """How one axis of the result is made from one axis of the source.
 
     The result comes in bands of a few pixels, and the bands in groups: pixel
@@ -118,8 +118,8 @@ class BandedMethod:
     """
 
     rows_first: bool
-    rows: Axis
-    columns: Axis
+    rows: BandedAxis
+    columns: BandedAxis
 
     def prepare(self) -> BandedResize:
         """Make what resamples, with buffers of its own that only one thread may use at a time."""
@@ -143,11 +143,11 @@ def banded_method(rows: AxisMapping, columns: AxisMapping, interpolation: str) -
     return BandedMethod(rows_first, vertical, horizontal)
 
 
-def _axis(mapping: AxisMapping, interpolation: str, precision: Precision) -> Axis:
+def _axis(mapping: AxisMapping, interpolation: str, precision: Precision) -> BandedAxis:
     begin, length = mapping.offset, mapping.length
     if mapping.scale == 1:
         nothing = np.empty((0, 0, 0, 0), precision)
-        return Axis(begin, begin + length, length, begin, (0, 0), nothing)
+        return BandedAxis(begin, begin + length, length, begin, (0, 0), nothing)
     first, weights = _runs(mapping, interpolation)
     taps = weights.shape[1]
     layouts = [_layout(first, taps, mapping.scale, outputs) for outputs in (4, 8, 12, 16)]
@@ -159,7 +159,7 @@ def _axis(mapping: AxisMapping, interpolation: str, precision: Precision) -> Axi
     places = index[:, None], head[:, None] + np.arange(taps)
     table.reshape(-1, reach)[places] = weights * _TIES_UP[precision]
     begin, end = max(int(first[0]), 0), min(int(first[-1]) + taps, mapping.source)
-    return Axis(begin, end, length, layout.start, layout.steps, table)
+    return BandedAxis(begin, end, length, layout.start, layout.steps, table)
 
 
 def _runs(mapping: AxisMapping, interpolation: str) -> tuple[Indices, NDArray[np.float64]]:
@@ -167,12 +167,12 @@ def _runs(mapping: AxisMapping, interpolation: str) -> tuple[Indices, NDArray[np
     support, kernel = KERNELS[interpolation]
     stretch = max(mapping.scale, 1.0)
     outputs = mapping.offset + np.arange(mapping.length)
-    centres = (outputs + 0.5) * mapping.scale
-    first = np.floor(centres - support * stretch + 0.5).astype(np.int64)
-    last = np.floor(centres + support * stretch + 0.5).astype(np.int64)
+    centers = (outputs + 0.5) * mapping.scale
+    first = np.floor(centers - support * stretch + 0.5).astype(np.int64)
+    last = np.floor(centers + support * stretch + 0.5).astype(np.int64)
     # Runs vary in length by a pixel: all get the longest one's, and weights beyond `last` are zero.
     pixels = first[:, None] + np.arange((last - first).max())
-    weights = kernel((pixels - centres[:, None] + 0.5) / stretch)
+    weights = kernel((pixels - centers[:, None] + 0.5) / stretch)
     weights[(pixels < 0) | (pixels >= np.minimum(last, mapping.source)[:, None])] = 0
     weights /= weights.sum(1, keepdims=True)
     return first, np.trunc(weights * _UNIT + np.copysign(0.5, weights)) / _UNIT
@@ -180,7 +180,7 @@ def _runs(mapping: AxisMapping, interpolation: str) -> tuple[Indices, NDArray[np
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """Where the bands of an axis lie; the fields are those of `Axis`."""
+    """Where the bands of an axis lie; the fields are those of `BandedAxis`."""
 
     start: int
     steps: tuple[int, int]
@@ -226,7 +226,7 @@ def _heads(steps: tuple[int, int], bands: int, count: int) -> Indices:
 class _Pass:
     """One axis applied down the columns of strips `width` wide, with the buffers for it."""
 
-    def __init__(self, axis: Axis, width: int) -> None:
+    def __init__(self, axis: BandedAxis, width: int) -> None:
         groups, bands, outputs, taps = axis.weights.shape
         group_step, step = axis.steps
         head, tail = axis.begin - axis.start, axis.end - axis.start
@@ -259,7 +259,7 @@ class _Pass:
 class _Horizontal:
     """The horizontal pass: strips of rows are transposed, resampled and transposed back."""
 
-    def __init__(self, height: int, columns: Axis) -> None:
+    def __init__(self, height: int, columns: BandedAxis) -> None:
         width = columns.end - columns.begin
         self._strips = _strips(height, 3 * width)
         strip = self._strips[0].stop
@@ -282,7 +282,7 @@ class _Horizontal:
 class _Vertical:
     """The vertical pass: strips of columns are resampled."""
 
-    def __init__(self, rows: Axis, width: int) -> None:
+    def __init__(self, rows: BandedAxis, width: int) -> None:
         self._strips = _strips(width * 3, rows.end - rows.begin)
         self._pass = _Pass(rows, self._strips[0].stop)
         self._out = np.empty((rows.length, width * 3), np.uint8)

@@ -148,7 +148,7 @@ def _covering_part(mapping: AxisMapping, factor: int) -> Part:
 
 
 def _warp_row(mapping: AxisMapping, part: Part, factor: int) -> tuple[float, float]:
-    """(factor, term) from centres of result pixels to those of the halved part's."""
+    """(factor, term) from centers of result pixels to those of the halved part's."""
     scale = mapping.scale / factor
     corner = mapping.offset * scale - part.begin / factor
     return scale, corner + scale / 2 - 0.5

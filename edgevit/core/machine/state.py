@@ -84,7 +84,7 @@ class Conditions:
     warnings: tuple[str, ...]
 
 
-class Watch:
+class MachineMonitor:
     """Looks at the machine before, during and after a run."""
 
     def __init__(self, root: Path = ROOT) -> None:

@@ -57,13 +57,13 @@ class AnchorGrid:
 
     @property
     def per_cell(self) -> int:
-        """Number of anchors centred on one cell: each ratio with each scale."""
+        """Number of anchors centered on one cell: each ratio with each scale."""
         return len(self.ratios) * len(self.scales)
 
 
 @dataclass(frozen=True, slots=True)
 class Coder:
-    """How box deltas were normalised in training.
+    """How box deltas were normalized in training.
 
     Args:
         means: of (dx, dy, dw, dh).

@@ -25,7 +25,7 @@ def precision_of(path: Path) -> str:
         path: the file.
 
     Returns:
-        One of `PRECISIONS`: `int8` with quantised values, `fp16` where operators compute with
+        One of `PRECISIONS`: `int8` with quantized values, `fp16` where operators compute with
         half-precision constants, `fp16-weights` where these are only stored so, else `fp32`.
 
     Raises:

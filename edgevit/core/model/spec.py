@@ -59,7 +59,7 @@ class InputSpec:
         mean: of each channel in `color_order`, on the 0-1 scale.
         std: of each channel in `color_order`, on the 0-1 scale.
         interpolation: `bicubic`, `bilinear`, `lanczos` or `box`, Pillow's antialiased filters.
-        resize: `shorter` scales the shorter side to `int(size / crop_pct)` and crops the centre;
+        resize: `shorter` scales the shorter side to `int(size / crop_pct)` and crops the center;
             `stretch` scales both sides to `size`; `letterbox` keeps the aspect ratio and pads.
         crop_pct: share of the scaled shorter side that the crop keeps, in (0, 1]; 1 for the other
             two rules.
@@ -101,7 +101,7 @@ class Provenance:
     """Where the weights came from.
 
     Args:
-        checkpoint_sha256: hex digest of the checkpoint file; None for freshly initialised weights.
+        checkpoint_sha256: hex digest of the checkpoint file; None for freshly initialized weights.
         weights: which of the checkpoint's weights were taken, `model` or `ema`; None for fresh.
         exporter: name and version of the program that wrote the file.
         precision: what the graph computes in, `fp32` or `fp16`.

@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class FileStamp:
     """How a file is known again.
 
     Args:
@@ -76,7 +76,7 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class QuickFingerprint:
     """What of the machine can be compared at every start.
 
     Args:
@@ -93,7 +93,7 @@ class Surroundings:
     packages: Mapping[str, int]
 
     @classmethod
-    def now(cls) -> Surroundings:
+    def now(cls) -> QuickFingerprint:
         """Read them from this machine, as it is at this moment."""
         return cls(cpu_name(), usable_cores(), len(allowed_cpus()), _package_folders())
 
@@ -115,14 +115,14 @@ class Profile:
         says: what was measured, in half a sentence.
         recommends: path of another model that was found to be better; None if this is the best.
         made: when it was made, as text, in UTC.
-        surroundings: see `Surroundings`.
+        surroundings: see `QuickFingerprint`.
         fingerprint: the machine and the libraries in full, `Fingerprint.to_dict()`.
         evidence: what the choice rests on, JSON values; `edgevit.tune` writes and explains them.
     """
 
     schema: int
-    model: Mark
-    file: Mark
+    model: FileStamp
+    file: FileStamp
     precision: str
     backend: str
     device: str
@@ -132,7 +132,7 @@ class Profile:
     says: str
     recommends: str | None
     made: str
-    surroundings: Surroundings
+    surroundings: QuickFingerprint
     fingerprint: Mapping[str, Any]
     evidence: Mapping[str, Any]
 
@@ -157,7 +157,7 @@ class Profile:
         """Whether another file than the model's own runs."""
         return self.file.sha256 != self.model.sha256
 
-    def why_not(self) -> str | None:
+    def reason_ignored(self) -> str | None:
         """Say why it does not count here and now; None where it does."""
         if self.is_converted and not self.file.holds(Path(self.file.path)):
             return f"the file {self.file.path!r} that it chose is gone or another one"
@@ -165,7 +165,7 @@ class Profile:
 
     def _changes(self) -> str | None:
         """The full comparison is for accelerators, and where the quick one sees a change."""
-        if self.device == "cpu" and self.surroundings == Surroundings.now():
+        if self.device == "cpu" and self.surroundings == QuickFingerprint.now():
             return None
         from edgevit.core.machine.fingerprint import (  # not part of most starts
             Fingerprint,
@@ -186,7 +186,7 @@ class Profile:
         return f"backend {self.backend!r} has no device {self.device!r} here"
 
 
-def mark(path: Path) -> Mark:
+def stamp(path: Path) -> FileStamp:
     """Look at a file, its content included.
 
     Raises:
@@ -194,11 +194,11 @@ def mark(path: Path) -> Mark:
     """
     status = path.stat()
     stamps = (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-    return Mark(os.path.abspath(path), *stamps, file_sha256(path))
+    return FileStamp(os.path.abspath(path), *stamps, file_sha256(path))
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ProfileMatch:
     """A profile that is for a model, or for what was in its place.
 
     Args:
@@ -231,7 +231,7 @@ def write_profile(profile: Profile) -> Path:
     return path
 
 
-def find_profile(model: Path) -> Found | None:
+def find_profile(model: Path) -> ProfileMatch | None:
     """Find the profile for a model, whether it counts here and now or not.
 
     Args:
@@ -245,10 +245,10 @@ def find_profile(model: Path) -> Found | None:
     return next(iter(found), None)
 
 
-def read_profile(path: Path) -> Found | None:
+def read_profile(path: Path) -> ProfileMatch | None:
     """Read a profile's file; one that is not usable is reported as a warning."""
     try:
-        return Found(path, Profile.from_json(path.read_text("utf-8")), None)
+        return ProfileMatch(path, Profile.from_json(path.read_text("utf-8")), None)
     except (OSError, UnicodeDecodeError, SpecError) as exc:
         logger.warning("%s is not usable: %s; tune again", path, exc)
         return None
@@ -268,7 +268,9 @@ def obey_profile(asked: Settings, *, has_own_spec: bool = False) -> Settings:
     if found is None:
         return asked
     profile = found.profile
-    reason = found.problem or _does_not_apply(asked, profile, has_own_spec) or profile.why_not()
+    reason = (
+        found.problem or _does_not_apply(asked, profile, has_own_spec) or profile.reason_ignored()
+    )
     if reason is not None:
         logger.info("device profile %s is ignored: %s", found.path, reason)
         return asked
@@ -309,7 +311,7 @@ def _place(path: str) -> str:
     return f"-{crc32(os.fsencode(path)):08x}.json"
 
 
-def _judged(found: Found, model: Path) -> Found:
+def _judged(found: ProfileMatch, model: Path) -> ProfileMatch:
     if found.profile.model.holds(model):
         return found
     return replace(found, problem=f"it is for another model than {str(model)!r} is now")

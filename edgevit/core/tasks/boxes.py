@@ -71,7 +71,7 @@ def anchors_of(grid: AnchorGrid, input_size: tuple[int, int]) -> Boxes:
         scale (the last one runs fastest).
 
     Source:
-        mmdet `AnchorGenerator` with `scale_major=True` and `center_offset=0`: an anchor's centre
+        mmdet `AnchorGenerator` with `scale_major=True` and `center_offset=0`: an anchor's center
         is its cell's upper left corner.
     """
     scales = np.array(grid.scales, np.float32)
@@ -93,7 +93,7 @@ def decode_deltas(deltas: NDArray[np.floating], anchors: Boxes, coder: Coder) ->
     Args:
         deltas: float (N, 4), (dx, dy, dw, dh).
         anchors: float32 (N, 4), xyxy.
-        coder: how deltas were normalised, and their clip.
+        coder: how deltas were normalized, and their clip.
 
     Returns:
         float32 (N, 4), xyxy in the anchors' frame, not clipped.
@@ -103,10 +103,10 @@ def decode_deltas(deltas: NDArray[np.floating], anchors: Boxes, coder: Coder) ->
     """
     scaled = deltas * np.array(coder.stds, np.float32) + np.array(coder.means, np.float32)
     half_sizes = (anchors[:, 2:] - anchors[:, :2]) / 2
-    centres = anchors[:, :2] + half_sizes + 2 * half_sizes * scaled[:, :2]
+    centers = anchors[:, :2] + half_sizes + 2 * half_sizes * scaled[:, :2]
     limit = coder.max_log_ratio
     half_sizes *= np.exp(np.clip(scaled[:, 2:], -limit, limit))
-    return _corners(centres - half_sizes, centres + half_sizes)
+    return _corners(centers - half_sizes, centers + half_sizes)
 
 
 def nms(

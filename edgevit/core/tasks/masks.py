@@ -1,7 +1,7 @@
 """Small masks of single objects to masks over the source image.
 
-A mask's values are spread over its box, interpolated linearly between the centres of its cells and
-fading to 0 beyond the outermost ones, and compared with a threshold at the centre of each pixel.
+A mask's values are spread over its box, interpolated linearly between the centers of its cells and
+fading to 0 beyond the outermost ones, and compared with a threshold at the center of each pixel.
 
 Down a column of pixels the values are straight lines from cell to cell, so an object begins and
 ends where a line crosses the threshold: that is computed, and no value at a pixel.
@@ -26,7 +26,7 @@ SEPARATION = 1 << 40  # of the places of two masks, more than an image has pixel
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Spans:
-    """The pixels whose centres lie in intervals, along one axis of an image.
+    """The pixels whose centers lie in intervals, along one axis of an image.
 
     Args:
         low: float64 (K,), where the intervals begin.
@@ -64,7 +64,7 @@ def masks_as_bool(
         bool (K, height, width).
 
     Source:
-        mmdet `_do_paste_mask`, for the pixels whose centre lies in the box.
+        mmdet `_do_paste_mask`, for the pixels whose center lies in the box.
     """
     pasted = np.zeros((len(masks), *size), bool)
     rows, columns = _spans_of(boxes, masks.shape[1:], size)
@@ -162,7 +162,7 @@ def _crossings(
     owner, column = owner[line], column[line]
     at = (
         (knot - 0.5 + share) * rows.pitch[owner] + rows.low[owner] - 0.5
-    )  # 0: the first row's centre
+    )  # 0: the first row's center
     row = np.ceil(at)  # as every column begins and ends outside, every other crossing is an end
     row[1::2] = np.floor(at[1::2]) + 1
     row = np.clip(row.astype(np.int64), rows.first[owner], rows.after[owner])
@@ -175,8 +175,8 @@ def _profiles(
     """Values at the cells' heights down columns of pixels, float32 (C, m + 2), 0 at both ends."""
     padded = np.pad(masks.transpose(0, 2, 1), ((0, 0), (1, 1), (1, 1)))
     cells = padded.reshape(-1, padded.shape[2])  # (K * (n + 2), m + 2)
-    centre = columns.first[owner] + column + 0.5 - columns.low[owner]
-    position = centre / columns.pitch[owner] + 0.5  # 0.5: where the first cell begins
+    center = columns.first[owner] + column + 0.5 - columns.low[owner]
+    position = center / columns.pitch[owner] + 0.5  # 0.5: where the first cell begins
     left = np.floor(position).astype(np.int64)
     share = (position - left).astype(np.float32)[:, None]
     index = owner * padded.shape[1] + left

@@ -1,4 +1,4 @@
-"""Colours that tell classes apart."""
+"""Colors that tell classes apart."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-GOLDEN_TURN = 0.381966  # of the colour wheel, the angle that keeps any number of hues apart
+GOLDEN_TURN = 0.381966  # of the color wheel, the angle that keeps any number of hues apart
 TONES = ((0.75, 0.95), (0.55, 0.75), (0.9, 0.6))  # (saturation, value), in turn
 
 
 @lru_cache(maxsize=8)
 def default_palette(count: int) -> NDArray[np.uint8]:
-    """Make a colour for each of `count` classes; the first ones do not depend on `count`.
+    """Make a color for each of `count` classes; the first ones do not depend on `count`.
 
     Returns:
         uint8 (count, 3), BGR, read-only.

@@ -134,7 +134,7 @@ class Segmentation:
         class_map: uint8 or uint16 (H, W), the source image's size; a class id for each pixel, or
             `unseen`, the dtype's largest value, where the network did not see the pixel.
         class_names: name of each class id, in order: all of the model's.
-        palette: uint8 (C, 3), BGR, a colour for each class id.
+        palette: uint8 (C, 3), BGR, a color for each class id.
         timings_ms: milliseconds spent in `preprocess`, `infer` and `postprocess`.
     """
 
@@ -151,7 +151,7 @@ class Segmentation:
             )
         if self.palette.dtype != np.uint8 or self.palette.shape != (len(self.class_names), 3):
             raise InputError(
-                f"palette must be uint8 ({len(self.class_names)}, 3), a colour for each class "
+                f"palette must be uint8 ({len(self.class_names)}, 3), a color for each class "
                 f"name, not {self.palette.dtype} {self.palette.shape}"
             )
         if len(self.class_names) > self.unseen:

@@ -82,8 +82,8 @@ class RLE:
                 f"the runs of an RLE of size {self.size} must fill {height * width} pixels, "
                 f"not {counts.sum()}"
             )
-        colours = np.arange(len(counts)) % 2 == 1
-        return np.repeat(colours, counts).reshape(width, height).T
+        colors = np.arange(len(counts)) % 2 == 1
+        return np.repeat(colors, counts).reshape(width, height).T
 
     @property
     def area(self) -> int:
@@ -122,7 +122,7 @@ def _compress(counts: NDArray[np.integer], lengths: NDArray[np.int64]) -> list[s
     starts = np.cumsum(lengths) - lengths
     values = np.array(counts, np.int64)
     # From a mask's fourth count on, COCO writes the difference to the one two places before, which
-    # is small: the runs of neighbouring columns are alike.
+    # is small: the runs of neighboring columns are alike.
     is_difference = np.arange(len(values)) - np.repeat(starts, lengths) > 2
     is_difference[:2] = False
     values[2:] -= np.where(is_difference[2:], counts[:-2], 0)

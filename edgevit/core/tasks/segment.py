@@ -7,12 +7,12 @@ the map has ceil(H / s) x ceil(W / s) cells, and cell (row, column) covers the i
 - `MapHead("logits", s)`: `logits` float32 (1, C, h, w), a value for each class.
 - `MapHead("classes", s)`: `classes`, any integer dtype, (1, h, w), the best class.
 
-Classes go to the pixels whose centres lie in their cell. Logits are interpolated bilinearly (as
+Classes go to the pixels whose centers lie in their cell. Logits are interpolated bilinearly (as
 PyTorch does with `align_corners=False`) straight to the pixels of the source image, and the best
 class is taken there. That is one value for each class and pixel, most of which change nothing:
 
 1. Take the best class of every cell.
-2. Call the area between the centres of four neighbouring cells a square. A bilinear value is a
+2. Call the area between the centers of four neighboring cells a square. A bilinear value is a
    weighted mean of its four corners, so that where one class is the best at all corners, it is
    the best in the whole square: its pixels get that class without any arithmetic.
 3. In the other squares, drop each class whose largest corner is below the smallest corner of some
@@ -52,16 +52,16 @@ CHUNK_PIXELS = 1 << 17
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Axis:
+class MapAxis:
     """The source pixels along one axis that the network saw, and the cells around them.
 
-    Gap g is what lies between the centres of the g-th and the next of `cells`.
+    Gap g is what lies between the centers of the g-th and the next of `cells`.
 
     Args:
         start: the first of the pixels.
-        nearest: int64 (P,), the cell that holds each pixel's centre.
+        nearest: int64 (P,), the cell that holds each pixel's center.
         cells: int64 (G + 1,), the cells needed; those beyond the map are its outermost again.
-        gaps: int64 (P,), the gap that each pixel's centre lies in.
+        gaps: int64 (P,), the gap that each pixel's center lies in.
         is_filled: bool (G,), whether any of the pixels lies in the gap.
         pixels: int64 (k, G), the pixels of each gap, from `start`; where fewer, the last again.
         weights: float32 (k, G), the next cell's share in the value of these pixels.
@@ -203,7 +203,7 @@ def _at(cells: ClassMap, rows: NDArray[np.int64], columns: NDArray[np.int64]) ->
     return cells.take(columns, axis=1).take(rows, axis=0)
 
 
-def _whole(seen: ClassMap, rows: Axis, columns: Axis, geometry: Geometry) -> ClassMap:
+def _whole(seen: ClassMap, rows: MapAxis, columns: MapAxis, geometry: Geometry) -> ClassMap:
     """Add the pixels that the network did not see."""
     if seen.shape == geometry.source_size:
         return seen
@@ -214,24 +214,24 @@ def _whole(seen: ClassMap, rows: Axis, columns: Axis, geometry: Geometry) -> Cla
 
 
 @lru_cache(maxsize=16)  # a camera repeats one geometry
-def _axes(geometry: Geometry, stride: int, shape: tuple[int, int]) -> tuple[Axis, Axis]:
+def _axes(geometry: Geometry, stride: int, shape: tuple[int, int]) -> tuple[MapAxis, MapAxis]:
     """Lay out y and x for a map of `shape` (h, w) cells."""
     return _axis(geometry, 1, stride, shape[0]), _axis(geometry, 0, stride, shape[1])
 
 
-def _axis(geometry: Geometry, which: int, stride: int, count: int) -> Axis:
+def _axis(geometry: Geometry, which: int, stride: int, count: int) -> MapAxis:
     """Lay out x (`which` 0) or y (1) for a map of `count` cells."""
     low, high = geometry.source_box[which], geometry.source_box[which + 2]
     start = max(0, int(np.ceil(low - 0.5)))
     end = min(geometry.source_size[1 - which], int(np.floor(high - 0.5)) + 1)
-    centres = np.zeros((max(0, end - start), 2))
-    centres[:, which] = np.arange(start, max(start, end)) + 0.5
-    positions = geometry.points_to_input(centres)[:, which] / stride  # in cells from the map's edge
+    centers = np.zeros((max(0, end - start), 2))
+    centers[:, which] = np.arange(start, max(start, end)) + 0.5
+    positions = geometry.points_to_input(centers)[:, which] / stride  # in cells from the map's edge
     nearest = np.clip(positions.astype(np.int64), 0, count - 1)
     gaps = np.clip(np.floor(positions + 0.5).astype(np.int64), 0, count)
     first, last = (int(gaps[0]), int(gaps[-1])) if len(gaps) else (0, 0)
     # Gap g lies between cells g - 1 and g of the map. Gaps 0 and `count` lie beyond the outermost
-    # centres; there, both cells are the outermost one, so that its value goes on unchanged.
+    # centers; there, both cells are the outermost one, so that its value goes on unchanged.
     cells = np.clip(np.arange(first - 1, last + 1), 0, count - 1)
     starts, ends = (
         np.searchsorted(gaps, np.arange(first, last + 1), side) for side in ("left", "right")
@@ -239,7 +239,7 @@ def _axis(geometry: Geometry, which: int, stride: int, count: int) -> Axis:
     lengths = ends - starts  # positions ascend, so that a gap's pixels are a run
     pixels = np.minimum(starts + np.arange(lengths.max())[:, None], ends - 1)
     weights = (positions + 0.5 - gaps).astype(np.float32)[pixels]
-    return Axis(start, nearest, cells, gaps - first, lengths > 0, pixels, weights)
+    return MapAxis(start, nearest, cells, gaps - first, lengths > 0, pixels, weights)
 
 
 def _best_class(cells: NDArray[np.float32]) -> NDArray[np.int64]:
@@ -257,8 +257,8 @@ def _interpolate(
     cells: NDArray[np.float32],
     row: NDArray[np.int64],
     column: NDArray[np.int64],
-    rows: Axis,
-    columns: Axis,
+    rows: MapAxis,
+    columns: MapAxis,
 ) -> None:
     """Write the best class of each pixel in the squares (row, column), S of them.
 

@@ -29,13 +29,13 @@ BUILDERS: dict[type[nn.Module], Callable[[Any, tuple[int, int]], nn.Module]] = {
 }
 
 # Builders for wholes of backbone, neck and head; they find the backbone in deploy form.
-WHOLES: dict[type[nn.Module], Callable[[Any, tuple[int, int]], nn.Module]] = {
+COMPOSITES: dict[type[nn.Module], Callable[[Any, tuple[int, int]], nn.Module]] = {
     RetinaNet: retinanet.DeployRetinaNet,
     SemanticFPN: semantic_fpn.DeploySemanticFPN,
 }
 
 # Wholes that gain on processors alone, by sums of large numbers that half precision rounds.
-FLOAT_WHOLES = {RetinaNet}
+CPU_ONLY_COMPOSITES = {RetinaNet}
 
 
 def deploy(
@@ -64,7 +64,7 @@ def _rebuilt(module: nn.Module, input_size: tuple[int, int], half: bool) -> nn.M
         return builder(module, input_size)
     for name, child in module.named_children():
         setattr(module, name, _rebuilt(child, input_size, half))
-    whole = WHOLES.get(type(module))
-    if whole is None or (half and type(module) in FLOAT_WHOLES):
+    whole = COMPOSITES.get(type(module))
+    if whole is None or (half and type(module) in CPU_ONLY_COMPOSITES):
         return module
     return whole(module, input_size)

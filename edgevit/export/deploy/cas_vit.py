@@ -1,6 +1,6 @@
 """CAS-ViT for inference.
 
-Batch normalisations disappear into a convolution or linear layer beside them, both classifier heads
+Batch normalizations disappear into a convolution or linear layer beside them, both classifier heads
 become one, and the token mixer takes the form that runtimes on a processor execute fastest at the
 input size:
 
@@ -78,7 +78,7 @@ class JointMixer(nn.Module):
     """Token mixer for small maps: query and key as one tensor of 2C channels.
 
     The gates are applied with channels last, where runtimes keep them anyway, and where query and
-    key are neighbouring columns: (B, H, W, 2, C) is (B, H, 2W, C). `dwc` then adds the two by
+    key are neighboring columns: (B, H, W, 2, C) is (B, H, 2W, C). `dwc` then adds the two by
     itself: with every column of its kernel written twice, and a horizontal stride of 2.
     """
 
@@ -113,7 +113,7 @@ class JointMixer(nn.Module):
 
 
 class DeployBlock(nn.Module):
-    """`AdditiveBlock` with its normalisations folded into the convolutions around them."""
+    """`AdditiveBlock` with its normalizations folded into the convolutions around them."""
 
     def __init__(self, block: cas_vit.AdditiveBlock, positions: int) -> None:
         super().__init__()
@@ -159,7 +159,7 @@ def _block_diagonal(convs: list[nn.Conv2d]) -> nn.Conv2d:
 
 
 class DeployBackbone(nn.Module):
-    """Stem, stages and embeddings of CAS-ViT without normalisations."""
+    """Stem, stages and embeddings of CAS-ViT without normalizations."""
 
     def __init__(self, model: cas_vit.CASViTBackbone, input_size: tuple[int, int]) -> None:
         super().__init__()
@@ -194,7 +194,7 @@ def _stage_or_embedding(module: nn.Module, positions: int) -> nn.Module:
 
 
 class DeployClassifier(nn.Module):
-    """`CASViT` without normalisations and with one head."""
+    """`CASViT` without normalizations and with one head."""
 
     def __init__(self, model: cas_vit.CASViT, input_size: tuple[int, int]) -> None:
         super().__init__()
@@ -207,7 +207,7 @@ class DeployClassifier(nn.Module):
 
 
 class DeployPyramid(nn.Module):
-    """`CASViTPyramid` with only the four outputs' normalisations left, which end the graph."""
+    """`CASViTPyramid` with only the four outputs' normalizations left, which end the graph."""
 
     def __init__(self, model: cas_vit.CASViTPyramid, input_size: tuple[int, int]) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What every deploy form is built from: folded normalisations and layers around given weights.
+"""What every deploy form is built from: folded normalizations and layers around given weights.
 
 All folding happens in float64; the result differs from the module by rounding alone.
 """
@@ -51,7 +51,7 @@ def fold_layernorm_into_next(norm: nn.LayerNorm, linear: nn.Linear) -> nn.Linear
 
 
 def without_affine(norm: nn.LayerNorm) -> nn.LayerNorm:
-    """The normalisation without scale and shift."""
+    """The normalization without scale and shift."""
     return nn.LayerNorm(norm.normalized_shape, norm.eps, elementwise_affine=False)
 
 

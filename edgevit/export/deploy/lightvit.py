@@ -6,7 +6,7 @@ order of windows through the whole stage: of its layers only windows and merges 
 
 What depends on weights alone is computed ahead:
 
-    - Batch normalisations, the scale and shift of most layer normalisations and the softmax's scale
+    - Batch normalizations, the scale and shift of most layer normalizations and the softmax's scale
       go into the layer beside them; the bias of every pair of positions is looked up.
     - A bias of the keys adds the same to all scores of a query, which the softmax ignores. A bias
       of the values passes attention as it is, since its weights sum to 1: it goes into `proj`.
@@ -257,7 +257,7 @@ class DeployAttention(nn.Module):
 
 
 class DeployMLP(nn.Module):
-    """`MLP` on rows, after its normalisation without scale and shift."""
+    """`MLP` on rows, after its normalization without scale and shift."""
 
     def __init__(self, norm: nn.LayerNorm, mlp: lightvit.MLP) -> None:
         super().__init__()
@@ -313,7 +313,7 @@ class DeployBlock(nn.Module):
 
 
 class DeployMerge(nn.Module):
-    """`ResidualMerge` on rows, with what its normalisations learned folded into what follows."""
+    """`ResidualMerge` on rows, with what its normalizations learned folded into what follows."""
 
     def __init__(self, merge: lightvit.ResidualMerge) -> None:
         super().__init__()

@@ -6,7 +6,7 @@ map moves no values in a runtime that keeps channels last, and is part of the en
 of one that blocks channels: so nothing of 4C channels is ever transposed. The permutation has four
 axes and a reshape on the tokens' side: of the equivalent forms only this one is free everywhere.
 
-Batch normalisations, the scale of attention, the affine part of the normalisation before an MLP and
+Batch normalizations, the scale of attention, the affine part of the normalization before an MLP and
 the order of the offsets are in the weights.
 """
 
@@ -59,7 +59,7 @@ def attend_in_heads(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Te
 
 
 class DeployMLP(nn.Module):
-    """Normalisation and `MLP` of a block, as convolutions."""
+    """Normalization and `MLP` of a block, as convolutions."""
 
     def __init__(self, norm: nn.LayerNorm, mlp: litv2.MLP) -> None:
         super().__init__()

@@ -67,7 +67,7 @@ class Found(NamedTuple):
 
 
 class DeployBoxes(nn.Module):
-    """`MaskRCNN` up to its masks, for one picture.
+    """`MaskRCNN` up to its masks, for one image.
 
     Args:
         model: the detector, whose backbone and neck may be deploy forms; it is used up.
@@ -81,7 +81,7 @@ class DeployBoxes(nn.Module):
         self.box_cut = OperatorRoIAlign(model.roi_head.box_cut)
 
     def forward(self, image: Tensor, image_size: Tensor, score_threshold: Tensor) -> Found:
-        """Detect in an image (1, 3, H, W) that a picture fills up to `image_size`, (2,).
+        """Detect in an image (1, 3, H, W) that an image fills up to `image_size`, (2,).
 
         A detection's score is greater than `score_threshold`, (1,).
         """
@@ -123,7 +123,7 @@ class DeployMaskHead(nn.Module):
 
 
 class DeployMaskRCNN(nn.Module):
-    """`MaskRCNN` for one picture, as `edgevit.core.tasks.detect` reads it.
+    """`MaskRCNN` for one image, as `edgevit.core.tasks.detect` reads it.
 
     Args:
         model: the detector, whose backbone and neck may be deploy forms; it is used up.
@@ -138,11 +138,11 @@ class DeployMaskRCNN(nn.Module):
     def forward(
         self, image: Tensor, image_size: Tensor, score_threshold: Tensor, max_masks: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Detect in one picture.
+        """Detect in one image.
 
         Args:
-            image: float (1, 3, H, W), normalised RGB.
-            image_size: float (2,), the (height, width) in pixels that the picture fills of it.
+            image: float (1, 3, H, W), normalized RGB.
+            image_size: float (2,), the (height, width) in pixels that the image fills of it.
             score_threshold: float (1,), which a detection's score is greater than.
             max_masks: int64 (1,), how many of the best detections get a mask.
 

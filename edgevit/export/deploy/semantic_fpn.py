@@ -1,7 +1,7 @@
 """Semantic FPN for inference.
 
 Between the backbone's maps and the first ReLU everything is linear: a lateral 1x1 convolution, the
-coarser map enlarged and added, the neck's 3x3 convolution and the head's, with its normalisation.
+coarser map enlarged and added, the neck's 3x3 convolution and the head's, with its normalization.
 At the finer levels one 5x5 convolution of the backbone's few channels and one 3x3 convolution of
 the coarser map, which answers the four finer cells of each of its cells, do the same in about half
 the arithmetic. At the border, where the head's convolution sees zeros instead of what the neck's
@@ -77,7 +77,7 @@ class ComposedLevel(nn.Module):
     Args:
         lateral: of the backbone's map.
         smooth: the neck's convolution.
-        head: the head's first convolution, its normalisation folded.
+        head: the head's first convolution, its normalization folded.
     """
 
     bias: Tensor  # (C, 1, 1)

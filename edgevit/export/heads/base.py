@@ -45,7 +45,7 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class GraphHead:
     """How a model's graph ends, and how it is held against the module.
 
     Args:
@@ -74,14 +74,14 @@ class Ending:
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class HeadExporter:
     """What the exporter must know about models with one kind of head.
 
     Args:
         num_classes: reads the number of classes from weights; None where it is not there.
         widths: reads from weights what else the model is built with, by argument.
-        ending: from the module, the input size and one of `forms`, the first by default, to how its
-            graph ends.
+        graph_head: from the module, the input size and one of `forms`, the first by default, to how
+            its graph ends.
         forms: forms of the output to choose from; none where there is one only.
         size_step: what sides of the input are multiples of; models that say it themselves: 1.
         has_score_threshold: whether its head parameters have one, as detectors' do.
@@ -89,7 +89,7 @@ class Kind:
 
     num_classes: Callable[[StateDict], int | None]
     widths: Callable[[StateDict], Mapping[str, int]]
-    ending: Callable[[Any, Size, str | None], Ending]  # Any: each kind's own class of module
+    graph_head: Callable[[Any, Size, str | None], GraphHead]  # Any: each kind's own class of module
     forms: tuple[str, ...] = ()
     size_step: int = 1
     has_score_threshold: bool = False

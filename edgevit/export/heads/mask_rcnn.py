@@ -1,6 +1,6 @@
 """How a Mask R-CNN's graph ends: in boxes with masks, as `edgevit.core.tasks.detect` reads them.
 
-Besides the image it takes what only the caller knows: how much of the input the picture fills, and
+Besides the image it takes what only the caller knows: how much of the input the image fills, and
 which detections are wanted, because those that are not need not be computed.
 """
 
@@ -19,7 +19,7 @@ from edgevit.core.model.heads import BoxHead, Selection
 from edgevit.core.tasks.boxes import box_iou
 from edgevit.export.checkpoint.weights import StateDict
 from edgevit.export.deploy.mask_rcnn import DeployBoxes, DeployMaskRCNN
-from edgevit.export.heads.base import Comparison, Ending, Kind, Outputs, Size
+from edgevit.export.heads.base import Comparison, GraphHead, HeadExporter, Outputs, Size
 from edgevit.export.operations import multiply_adds
 from edgevit.models.mask_rcnn import BOX_SIDE, Instances, MaskRCNN
 
@@ -32,7 +32,7 @@ SAME_BOX = 0.99  # intersection over union
 SAME_BOX_IN_HALF = 0.9  # its coordinates are in float32, but what moves it is rounded
 
 
-def mask_rcnn_ending(module: MaskRCNN, size: Size, form: str | None) -> Ending:
+def mask_rcnn_graph_head(module: MaskRCNN, size: Size, form: str | None) -> GraphHead:
     """How the graph of a Mask R-CNN ends.
 
     Args:
@@ -46,7 +46,7 @@ def mask_rcnn_ending(module: MaskRCNN, size: Size, form: str | None) -> Ending:
         iou_threshold=config.detection_iou,
         max_detections=config.max_detections,
     )
-    return Ending(
+    return GraphHead(
         head=BoxHead(selection, MASK_THRESHOLD).to_dict(),
         outputs=("boxes", "scores", "class_ids", "masks"),
         attach=_deploy_form,
@@ -119,4 +119,6 @@ def _widths(weights: StateDict) -> dict[str, int]:
     return {"channels": channels, "box_channels": first.shape[0], "stacked": stacked}
 
 
-MASK_RCNN = Kind(_num_classes, _widths, mask_rcnn_ending, size_step=32, has_score_threshold=True)
+MASK_RCNN = HeadExporter(
+    _num_classes, _widths, mask_rcnn_graph_head, size_step=32, has_score_threshold=True
+)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from edgevit.core.model.heads import AnchorHead, Coder, Selection
 from edgevit.export.checkpoint.weights import StateDict
-from edgevit.export.heads.base import Comparison, Ending, Kind, Outputs, Size
+from edgevit.export.heads.base import Comparison, GraphHead, HeadExporter, Outputs, Size
 from edgevit.models.boxes import by_anchor
 from edgevit.models.retinanet import ANCHORS, RetinaNet
 
@@ -81,7 +81,7 @@ class BestCandidates(nn.Module):
         return anchors, places % self.num_classes, values, by_anchor(deltas, 4)[0, anchors]
 
 
-def retinanet_ending(module: RetinaNet, size: Size, form: str | None) -> Ending:
+def retinanet_graph_head(module: RetinaNet, size: Size, form: str | None) -> GraphHead:
     """How the graph of a RetinaNet ends.
 
     Args:
@@ -95,7 +95,7 @@ def retinanet_ending(module: RetinaNet, size: Size, form: str | None) -> Ending:
     def compare(answer: tuple[Levels, Levels], outputs: Outputs) -> Iterator[Comparison]:
         return _compare(*answer, num_classes, outputs)
 
-    return Ending(
+    return GraphHead(
         head=head.to_dict(),
         outputs=("scores", "indices", "deltas"),
         attach=lambda deployed: BestCandidates(deployed, num_classes),
@@ -133,4 +133,6 @@ def _widths(weights: StateDict) -> dict[str, int]:
     return {} if lateral is None else {"channels": lateral.shape[0], "stacked": stacked}
 
 
-RETINANET = Kind(_num_classes, _widths, retinanet_ending, size_step=32, has_score_threshold=True)
+RETINANET = HeadExporter(
+    _num_classes, _widths, retinanet_graph_head, size_step=32, has_score_threshold=True
+)

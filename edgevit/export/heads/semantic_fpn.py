@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from edgevit.core.model.heads import MapHead
 from edgevit.export.checkpoint.weights import StateDict
-from edgevit.export.heads.base import Comparison, Ending, Kind, Outputs, Size
+from edgevit.export.heads.base import Comparison, GraphHead, HeadExporter, Outputs, Size
 from edgevit.models.semantic_fpn import SemanticFPN
 
 STRIDE = 4  # input pixels for a cell of the head's map
@@ -60,7 +60,7 @@ def compare_logits(logits: Tensor, outputs: Outputs) -> list[Comparison]:
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class SegmenterOutput:
     """What a segmenter's graph may answer.
 
     Args:
@@ -80,25 +80,25 @@ COMPARE: dict[str, Callable[[Tensor, Outputs], list[Comparison]]] = {
     "classes": compare_classes,
     "logits": compare_logits,
 }
-FORMS = {
-    "classes": Form("classes"),
-    "classes/2": Form("classes", 2),
-    "classes/1": Form("classes", 1),
-    "logits": Form("logits"),
+OUTPUTS = {
+    "classes": SegmenterOutput("classes"),
+    "classes/2": SegmenterOutput("classes", 2),
+    "classes/1": SegmenterOutput("classes", 1),
+    "logits": SegmenterOutput("logits"),
 }
 
 
-def semantic_fpn_ending(module: SemanticFPN, size: Size, form: str | None) -> Ending:
+def semantic_fpn_graph_head(module: SemanticFPN, size: Size, form: str | None) -> GraphHead:
     """How the graph of a Semantic FPN ends.
 
     Args:
         module: the segmenter.
         size: input (height, width) in pixels.
-        form: one of `FORMS`: `classes`, which is the default, of every 4x4 pixels; `classes/2` and
-            `classes/1` of smaller cells; `logits`.
+        form: one of `OUTPUTS`: `classes`, which is the default, of every 4x4 pixels; `classes/2`
+            and `classes/1` of smaller cells; `logits`.
     """
-    chosen = FORMS[form or "classes"]
-    return Ending(
+    chosen = OUTPUTS[form or "classes"]
+    return GraphHead(
         head=MapHead(chosen.output, chosen.stride).to_dict(),
         outputs=(chosen.output,),
         attach=chosen.attach,
@@ -121,4 +121,6 @@ def _widths(weights: StateDict) -> dict[str, int]:
     return {"channels": lateral.shape[0], "head_channels": last.shape[1]}
 
 
-SEMANTIC_FPN = Kind(_num_classes, _widths, semantic_fpn_ending, tuple(FORMS), size_step=32)
+SEMANTIC_FPN = HeadExporter(
+    _num_classes, _widths, semantic_fpn_graph_head, tuple(OUTPUTS), size_step=32
+)

@@ -13,12 +13,12 @@ from meshes import (
     beam,
     capped,
     loft,
-    normalised,
+    normalized,
     turned,
     wing,
 )
 from numpy.typing import NDArray
-from rasteriser import Camera, look
+from rasterizer import Camera, look
 from surroundings import Clouds, smoothstep
 
 WHITE = (0.68, 0.69, 0.70)
@@ -48,38 +48,38 @@ def _between(value: Array, low: Array | float, high: Array | float) -> NDArray[n
 def _livery(position: Array) -> Array:
     """White top, blue belly line, cabin windows, doors and cockpit glass."""
     x, y, z = position.T
-    colour = np.tile(np.array(WHITE, np.float32), (len(x), 1))
-    colour[z < -0.95] = (0.50, 0.53, 0.57)
+    color = np.tile(np.array(WHITE, np.float32), (len(x), 1))
+    color[z < -0.95] = (0.50, 0.53, 0.57)
     sweep = z - 0.25 - 0.10 * np.maximum(-x - 9, 0) ** 1.5
-    colour[_between(z, -0.95, -0.62) & (x > -16)] = BLUE
-    colour[_between(z, -0.60, -0.48) & (x > -16)] = RED
-    colour[(x < -12.2) & (sweep < 1.2 - 0.9 * (x + 12.2))] = BLUE
+    color[_between(z, -0.95, -0.62) & (x > -16)] = BLUE
+    color[_between(z, -0.60, -0.48) & (x > -16)] = RED
+    color[(x < -12.2) & (sweep < 1.2 - 0.9 * (x + 12.2))] = BLUE
     pane = np.abs((x / 0.62) % 1 - 0.5) < 0.24
-    colour[pane & _between(z, 0.30, 0.68) & _between(x, -12.5, 13.2)] = (0.03, 0.04, 0.06)
+    color[pane & _between(z, 0.30, 0.68) & _between(x, -12.5, 13.2)] = (0.03, 0.04, 0.06)
     for door in (14.0, -13.2):
         frame = (np.abs(np.abs(x - door) - 0.42) < 0.04) & _between(z, -0.55, 1.25)
-        colour[frame] *= 0.35
+        color[frame] *= 0.35
     glass = (x > 15.1 + 0.5 * (z - 0.4)) & _between(z, 0.44, 1.02)
     posts = np.abs((np.arctan2(y, x - 15.0) / 0.52) % 1 - 0.5) > 0.44
-    colour[glass & ~posts] = (0.015, 0.02, 0.03)
-    return colour
+    color[glass & ~posts] = (0.015, 0.02, 0.03)
+    return color
 
 
 def _fin_paint(position: Array) -> Array:
     x, _, z = position.T
     stripe = z - 0.9 * (x + 17)
-    colour = np.tile(np.array(BLUE, np.float32), (len(x), 1))
-    colour[_between(stripe, 5.0, 5.8)] = WHITE
-    colour[_between(stripe, 5.8, 7.6)] = RED
-    return colour
+    color = np.tile(np.array(BLUE, np.float32), (len(x), 1))
+    color[_between(stripe, 5.0, 5.8)] = WHITE
+    color[_between(stripe, 5.8, 7.6)] = RED
+    return color
 
 
 def _wing_paint(position: Array) -> Array:
     x, y, _ = position.T
-    colour = np.tile(np.array((0.56, 0.58, 0.61), np.float32), (len(x), 1))
+    color = np.tile(np.array((0.56, 0.58, 0.61), np.float32), (len(x), 1))
     behind = x + 0.52 * np.abs(y)
-    colour *= (1 - 0.10 * smoothstep(-1.25, -1.35, behind))[:, None]
-    return colour
+    color *= (1 - 0.10 * smoothstep(-1.25, -1.35, behind))[:, None]
+    return color
 
 
 SKIN = Material(WHITE, 0.05, 0.75, paint=_livery)
@@ -106,7 +106,7 @@ def _fuselage() -> Part:
 
 def _engine() -> list[Part]:
     """The left engine with its pylon."""
-    centre = np.array([3.2, 5.6, -2.35])
+    center = np.array([3.2, 5.6, -2.35])
     cowl = [(2.2, 1.06), (2.35, 1.14), (2.2, 1.24), (1.5, 1.38), (0.2, 1.40), (-1.4, 1.08)]
     parts = [
         turned([(0.9, 1.02), *cowl[:3]], METAL),
@@ -116,7 +116,7 @@ def _engine() -> list[Part]:
         turned([(-1.4, 1.08), (-1.3, 0.72), (-2.4, 0.45), (-3.1, 0.0)], METAL),
     ]
     pylon = [((1.6, 0, 1.2), 4.6, 0.10), ((0.2, 0, 2.1), 5.0, 0.10)]
-    return [part.moved(centre) for part in [*parts, wing(pylon, (0, 1, 0), COWL)]]
+    return [part.moved(center) for part in [*parts, wing(pylon, (0, 1, 0), COWL)]]
 
 
 def _left_wing() -> list[Part]:
@@ -161,7 +161,7 @@ def airliner() -> Solid:
 
 def _upright(rays: Array) -> Array:
     """Rays (H, W, 3) in axes whose z points up for the pilot's horizon, not for the wings."""
-    forward = normalised(np.array([1, 0, 0]) - np.dot(UP, [1, 0, 0]) * np.asarray(UP))
+    forward = normalized(np.array([1, 0, 0]) - np.dot(UP, [1, 0, 0]) * np.asarray(UP))
     return rays @ np.stack([forward, np.cross(UP, forward), UP]).astype(np.float32).T
 
 

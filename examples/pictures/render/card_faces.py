@@ -143,15 +143,15 @@ def _upper_half(rank: str, suit: str) -> Polygons:
     return shapes
 
 
-def _fill(canvas: NDArray[np.float32], shapes: Sequence[Array], colour: ArrayLike) -> None:
-    """Blend `colour` into the canvas (H, W, 3) where any of the shapes covers it."""
+def _fill(canvas: NDArray[np.float32], shapes: Sequence[Array], color: ArrayLike) -> None:
+    """Blend `color` into the canvas (H, W, 3) where any of the shapes covers it."""
     height, width = canvas.shape[:2]
     cover = np.zeros((height, width), np.uint8)
     for outline in shapes:
         pixels = outline * PIXELS_PER_CM + np.array([width / 2, height / 2], np.float32)
         cv2.fillPoly(cover, [np.rint(pixels * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
     share = (cover / np.float32(255))[..., None]
-    canvas += (np.asarray(colour, np.float32) - canvas) * share
+    canvas += (np.asarray(color, np.float32) - canvas) * share
 
 
 def draw_face(rank: str, suit: str) -> NDArray[np.float32]:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from lighting import Light, Lights, Sky, shade, sky_lights, sun_lights
 from meshes import Array, Material, Part, Solid, assemble, beam, box, capped, loft, turned
-from rasteriser import Camera, Surface, look
+from rasterizer import Camera, Surface, look
 from surroundings import Clouds, Sea, fractal, haze, mirrored_rays, noise, smoothstep
 
 BOW, STERN, BEAM, DECK, DRAUGHT = 46.0, -44.0, 15.5, 7.2, 2.0
@@ -29,7 +29,7 @@ CLOUDS = Clouds(
     towards_sun=(0.6, -0.4),
     band=(0.015, 0.10),
 )
-SEA = Sea(wind=(-0.6, 0.8), length=22.0, steepness=0.12, colour=(0.012, 0.045, 0.065), seed=3)
+SEA = Sea(wind=(-0.6, 0.8), length=22.0, steepness=0.12, color=(0.012, 0.045, 0.065), seed=3)
 
 CONTAINER_SIZE = np.array([6.1, 2.44, 2.56])
 CONTAINER_COLOURS = (
@@ -46,16 +46,16 @@ CONTAINER_COLOURS = (
 def _hull_paint(position: Array) -> Array:
     """Wet at the waterline, red below the boot line, blue above, with streaks of rust and salt."""
     x, _, z = position.T
-    colour = np.tile(np.array((0.018, 0.055, 0.15), np.float32), (len(x), 1))
-    colour[z < 1.1] = (0.36, 0.05, 0.035)
-    colour[z < 0.15] = (0.03, 0.03, 0.04)
-    colour[np.abs(z - 1.2) < 0.16] = (0.65, 0.64, 0.60)
+    color = np.tile(np.array((0.018, 0.055, 0.15), np.float32), (len(x), 1))
+    color[z < 1.1] = (0.36, 0.05, 0.035)
+    color[z < 0.15] = (0.03, 0.03, 0.04)
+    color[np.abs(z - 1.2) < 0.16] = (0.65, 0.64, 0.60)
     streak = fractal(x * 1.1, z * 0.09 + 9, 4, 21) * smoothstep(7.5, 0.5, z)
     rust = (smoothstep(0.40, 0.62, streak) * 0.55)[:, None]
-    colour = colour * (1 - rust) + np.array((0.20, 0.09, 0.05), np.float32) * rust
-    colour[z > DECK + 1.0 + 3.1 * smoothstep(30, 37, x) - 0.35] = (0.62, 0.61, 0.57)
+    color = color * (1 - rust) + np.array((0.20, 0.09, 0.05), np.float32) * rust
+    color[z > DECK + 1.0 + 3.1 * smoothstep(30, 37, x) - 0.35] = (0.62, 0.61, 0.57)
     seam = (np.abs((x / 5.2) % 1 - 0.5) > 0.488) | (np.abs((z / 2.1) % 1 - 0.5) > 0.48)
-    return colour * (0.92 + 0.16 * noise(x * 0.2, z * 0.5, 22) - 0.10 * seam)[:, None]
+    return color * (0.92 + 0.16 * noise(x * 0.2, z * 0.5, 22) - 0.10 * seam)[:, None]
 
 
 HULL = Material(reflectance=0.04, gloss=0.35, paint=_hull_paint)
@@ -102,21 +102,21 @@ def _containers() -> list[Part]:
             middle = (row - (2 if x < 20 else 1)) * 2.62
             for tier in range(int(random.integers(2, 4)) + (bay in (1, 2, 4))):
                 low = np.array([x, middle - 1.22, DECK + 1.0 + tier * 2.62])
-                colour = CONTAINER_COLOURS[random.integers(len(CONTAINER_COLOURS))]
-                parts.append(box(low, low + CONTAINER_SIZE, _corrugated(colour, low[2]), 0.06))
+                color = CONTAINER_COLOURS[random.integers(len(CONTAINER_COLOURS))]
+                parts.append(box(low, low + CONTAINER_SIZE, _corrugated(color, low[2]), 0.06))
     return parts
 
 
-def _corrugated(colour: tuple[float, float, float], bottom: float) -> Material:
+def _corrugated(color: tuple[float, float, float], bottom: float) -> Material:
     def paint(position: Array) -> Array:
         x, y, z = position.T
         rib = np.maximum(np.sin(x * 2 * np.pi / 0.36), np.sin(y * 2 * np.pi / 0.36))
         frame = np.abs(z - bottom - 1.28) > 1.13
         grime = 0.45 + 0.8 * fractal(x * 0.6 + y, z * 0.8 + y, 3, 31)
         shading = np.where(frame, 0.8, 0.86 + 0.16 * rib) * grime
-        return np.asarray(colour, np.float32) * shading[:, None].astype(np.float32)
+        return np.asarray(color, np.float32) * shading[:, None].astype(np.float32)
 
-    return Material(colour, 0.04, 0.25, paint=paint)
+    return Material(color, 0.04, 0.25, paint=paint)
 
 
 def _windows(front: float, y_range: tuple[float, float], z: float, every: float) -> list[Part]:
@@ -249,7 +249,7 @@ def _sea(camera: Camera, rays: Array, mirror: tuple[Array, Array], sun: list[Lig
     light = light * (1 - mirror[1][row, column][:, None]) + mirror[0][row, column]
     glint = np.maximum(bounce @ np.asarray(SKY.sun, np.float32), 0)[:, None] ** 180
     light += glint * np.asarray(SKY.sunlight, np.float32) * 3
-    water = light * fresnel + np.asarray(SEA.colour, np.float32) * (1 - fresnel)
+    water = light * fresnel + np.asarray(SEA.color, np.float32) * (1 - fresnel)
     return haze(_with_foam(water, points, sun), distance, SKY, 2600.0)
 
 

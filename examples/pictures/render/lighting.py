@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from meshes import Array, Solid, normalised
+from meshes import Array, Solid, normalized
 from numpy.typing import ArrayLike, NDArray
-from rasteriser import Surface, rasterise
+from rasterizer import Surface, rasterize
 
 AMBIENT_LIGHTS = 60
 SUN_LIGHTS = 8
@@ -17,7 +17,7 @@ SUN_LIGHTS = 8
 
 @dataclass(frozen=True)
 class Sky:
-    """A clear sky over a plain ground; colours are linear RGB.
+    """A clear sky over a plain ground; colors are linear RGB.
 
     Attributes:
         sun: direction (3,) towards the sun.
@@ -26,7 +26,7 @@ class Sky:
         horizon: radiance at the horizon.
         ground: radiance of what lies below the horizon.
         glow: radiance added near the sun.
-        falloff: how fast the horizon's colour gives way to the zenith's.
+        falloff: how fast the horizon's color gives way to the zenith's.
         skyline: sine of the elevation up to which dark trees hide the sky.
     """
 
@@ -44,7 +44,7 @@ class Sky:
         height = directions[..., 2:]
         mix = np.exp(-self.falloff * np.maximum(height, 0))
         light = np.asarray(self.zenith) * (1 - mix) + np.asarray(self.horizon) * mix
-        towards = np.maximum(directions @ normalised(self.sun), 0)[..., None]
+        towards = np.maximum(directions @ normalized(self.sun), 0)[..., None]
         light = light + np.asarray(self.glow) * (0.4 * towards**3 + 0.6 * towards**24)
         share = np.clip(height * 30 + 1, 0, 1)
         if self.skyline:
@@ -60,7 +60,7 @@ class Light:
 
     Attributes:
         direction: (3,), towards the light.
-        colour: (3,), radiance it lends to a white surface that faces it.
+        color: (3,), radiance it lends to a white surface that faces it.
         axes: rows across, along and towards the light, (3, 3).
         origin: the middle (3,) of the shadow map.
         radius: half the width of the shadow map.
@@ -68,7 +68,7 @@ class Light:
     """
 
     direction: Array
-    colour: Array
+    color: Array
     axes: Array
     origin: Array
     radius: float
@@ -93,14 +93,14 @@ Lights = tuple[list[Light], list[Light]]
 """The lights of the sun and those of the sky."""
 
 
-def _light(solid: Solid, direction: Array, colour: ArrayLike, resolution: int) -> Light:
-    side = normalised(np.cross(direction, [0.3, 0.5, 0.8]))
+def _light(solid: Solid, direction: Array, color: ArrayLike, resolution: int) -> Light:
+    side = normalized(np.cross(direction, [0.3, 0.5, 0.8]))
     axes = np.stack([side, np.cross(direction, side), direction]).astype(np.float32)
-    local = (solid.corners - solid.centre) @ axes.T
+    local = (solid.corners - solid.center) @ axes.T
     pixels = (local[..., :2] / solid.radius + 1) * (resolution / 2)
-    nearest = rasterise(pixels, local[..., 2], (resolution, resolution)).nearness
-    tint = np.asarray(colour, np.float32)
-    return Light(direction, tint, axes, solid.centre, solid.radius, nearest)
+    nearest = rasterize(pixels, local[..., 2], (resolution, resolution)).nearness
+    tint = np.asarray(color, np.float32)
+    return Light(direction, tint, axes, solid.center, solid.radius, nearest)
 
 
 def sphere_directions(count: int) -> Array:
@@ -114,20 +114,20 @@ def sphere_directions(count: int) -> Array:
 def sky_lights(solid: Solid, sky: Sky, count: int = AMBIENT_LIGHTS) -> list[Light]:
     """Lights that stand for the whole sky and the ground's bounce."""
     directions = sphere_directions(count)
-    colours = sky.radiance(directions) * 4 / count
-    return [_light(solid, way, tint, 256) for way, tint in zip(directions, colours, strict=True)]
+    colors = sky.radiance(directions) * 4 / count
+    return [_light(solid, way, tint, 256) for way, tint in zip(directions, colors, strict=True)]
 
 
 def sun_lights(solid: Solid, sky: Sky, *, spread: float = 0.02, detail: int = 1024) -> list[Light]:
     """Lights across a sun disc of angular radius `spread` (radians)."""
     turn = np.arange(SUN_LIGHTS) * 2.39996
     distance = spread * np.sqrt((np.arange(SUN_LIGHTS) + 0.5) / SUN_LIGHTS)
-    towards = normalised(sky.sun)
-    side = normalised(np.cross(towards, [0, 0, 1]))
+    towards = normalized(sky.sun)
+    side = normalized(np.cross(towards, [0, 0, 1]))
     offset = np.outer(np.cos(turn) * distance, side)
     offset += np.outer(np.sin(turn) * distance, np.cross(towards, side))
-    colour = np.asarray(sky.sunlight) / SUN_LIGHTS
-    return [_light(solid, way, colour, detail) for way in normalised(towards + offset)]
+    color = np.asarray(sky.sunlight) / SUN_LIGHTS
+    return [_light(solid, way, color, detail) for way in normalized(towards + offset)]
 
 
 def irradiance(lights: Sequence[Light], points: Array, normals: Array) -> Array:
@@ -138,7 +138,7 @@ def irradiance(lights: Sequence[Light], points: Array, normals: Array) -> Array:
         lit = np.flatnonzero(facing > 0)
         lifted = points[lit] + normals[lit] * (1.5 * light.texel)
         share = facing[lit] * light.reaches(lifted)
-        total[lit] += share[:, None] * light.colour
+        total[lit] += share[:, None] * light.color
     return total
 
 
@@ -160,20 +160,20 @@ def shade(surface: Surface, solid: Solid, sky: Sky, lights: Lights) -> Array:
     open_sky = np.clip(ambient.mean(-1, keepdims=True) / _mean_light(lights[1]), 0.05, 1)
     mirror = sky.radiance(bounce) * open_sky * (0.25 + 0.75 * gloss)
     power = 20 + 700 * gloss**2
-    glint = np.maximum(bounce @ normalised(sky.sun), 0)[:, None] ** power * (power + 8) / 60
+    glint = np.maximum(bounce @ normalized(sky.sun), 0)[:, None] ** power * (power + 8) / 60
     matt = albedo * (sunny + ambient) + emission
     return matt * (1 - fresnel) + fresnel * (mirror + glint * sunny)
 
 
 def _mean_light(lights: Sequence[Light]) -> float:
-    upward = [float(light.colour.mean()) * max(float(light.direction[2]), 0) for light in lights]
+    upward = [float(light.color.mean()) * max(float(light.direction[2]), 0) for light in lights]
     return sum(upward) * 0.7 + 1e-6
 
 
 def _material_maps(surface: Surface, solid: Solid) -> tuple[Array, Array, Array, Array]:
     """Albedo (P, 3), gloss (P, 1), reflectance (P, 1) and emission (P, 3) of visible points."""
     materials = solid.materials
-    albedo = np.array([material.colour for material in materials], np.float32)[surface.material]
+    albedo = np.array([material.color for material in materials], np.float32)[surface.material]
     for index in np.unique(surface.material):
         paint = materials[index].paint
         if paint is not None:

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from lighting import Lights, Sky, irradiance, shade, sky_lights, sun_lights
 from meshes import Array, Material, Part, Solid, assemble, beam, box, prism, turned
-from rasteriser import Camera, look
+from rasterizer import Camera, look
 from surroundings import Clouds, fractal, haze, layered, noise, smoothstep
 
 SKY = Sky(
@@ -39,36 +39,36 @@ WHEELS = (3.05, -2.7)
 def _cargo_paint(position: Array) -> Array:
     """White panels with rivet lines, a red swoosh and road grime towards the floor."""
     x, _, z = position.T
-    colour = np.tile(np.array((0.74, 0.74, 0.72), np.float32), (len(x), 1))
+    color = np.tile(np.array((0.74, 0.74, 0.72), np.float32), (len(x), 1))
     rise = BOX_FLOOR + 0.42 + 0.045 * (x - BOX_BACK) ** 1.8
-    colour[(z < rise + 0.34) & (z > rise)] = RED
-    colour[(z < rise + 0.50) & (z > rise + 0.40)] = (0.75, 0.33, 0.03)
-    colour[np.abs((x / 1.1) % 1 - 0.5) > 0.492] *= 0.72
+    color[(z < rise + 0.34) & (z > rise)] = RED
+    color[(z < rise + 0.50) & (z > rise + 0.40)] = (0.75, 0.33, 0.03)
+    color[np.abs((x / 1.1) % 1 - 0.5) > 0.492] *= 0.72
     grime = smoothstep(0.35, 0.9, fractal(x * 1.4, z * 0.6, 4, 41) * 0.5 + 0.75 - 0.5 * (z - 1.0))
-    return colour * (1 - 0.38 * grime[:, None]) * (0.95 + 0.1 * noise(x * 0.8, z, 42))[:, None]
+    return color * (1 - 0.38 * grime[:, None]) * (0.95 + 0.1 * noise(x * 0.8, z, 42))[:, None]
 
 
 def _cab_paint(position: Array) -> Array:
     """Red with door seams and dust towards the road."""
     x, y, z = position.T
-    colour = np.tile(np.array(RED, np.float32), (len(x), 1))
+    color = np.tile(np.array(RED, np.float32), (len(x), 1))
     seam = (np.abs(x - 2.42) < 0.012) | (np.abs(x - 3.66) < 0.012) & (z > 1.0)
-    colour[seam & (z < 2.75)] *= 0.25
+    color[seam & (z < 2.75)] *= 0.25
     dust = smoothstep(0.9, 0.2, z - 0.5 - 0.5 * fractal(x * 2 + y, z * 2, 4, 43))[:, None] * 0.3
-    return (colour * (1 - dust) + np.array((0.16, 0.13, 0.10)) * dust).astype(np.float32)
+    return (color * (1 - dust) + np.array((0.16, 0.13, 0.10)) * dust).astype(np.float32)
 
 
 def _screen_paint(position: Array) -> Array:
     """What shows through the windscreen: dashboard, seats and the light of the rear window."""
     _, y, z = position.T
-    colour = np.tile(np.array((0.012, 0.016, 0.018), np.float32), (len(y), 1))
+    color = np.tile(np.array((0.012, 0.016, 0.018), np.float32), (len(y), 1))
     seat = (np.abs(np.abs(y) - 0.55) / 0.26) ** 4 + (np.maximum(z - 1.95, 0) / 0.18) ** 4
     head = (np.abs(np.abs(y) - 0.55) / 0.13) ** 4 + ((z - 2.26) / 0.10) ** 4
-    colour[(seat < 1) | (head < 1)] = (0.05, 0.05, 0.055)
+    color[(seat < 1) | (head < 1)] = (0.05, 0.05, 0.055)
     wheel = np.abs(np.hypot((y - 0.55) / 1.15, (z - 1.86) / 0.8) - 0.2) < 0.022
-    colour[wheel] = (0.004, 0.004, 0.004)
-    colour[z < 1.86 + 0.02 * np.sin(y * 9)] = (0.035, 0.035, 0.035)
-    return colour
+    color[wheel] = (0.004, 0.004, 0.004)
+    color[z < 1.86 + 0.02 * np.sin(y * 9)] = (0.035, 0.035, 0.035)
+    return color
 
 
 CAB = Material(RED, 0.05, 0.75, paint=_cab_paint)
@@ -219,14 +219,14 @@ def _road(points: Array, distance: Array) -> Array:
     patches = (fractal(x * 0.4, y * 1.6, 4, 51) - 0.5) * 0.5
     tracks = 1 - 0.16 * np.exp(-(((np.abs(y) - 0.95) / 0.35) ** 2))
     asphalt = 0.155 * (1 + grit + patches) * tracks
-    colour = np.outer(asphalt, (1.0, 0.985, 0.96))
+    color = np.outer(asphalt, (1.0, 0.985, 0.96))
     worn = smoothstep(0.25, 0.5, fractal(x * 3, y * 3, 4, 53))[:, None] * 0.85
-    centre = (np.abs(y - 2.35) < 0.07) & ((x / 6.0 + 0.3) % 1 < 0.5)
-    line = (centre | (np.abs(y + 1.95) < 0.07) | (np.abs(y - 6.6) < 0.07))[:, None]
-    colour = np.where(line, colour * (1 - worn) + 0.62 * worn, colour)
+    center = (np.abs(y - 2.35) < 0.07) & ((x / 6.0 + 0.3) % 1 < 0.5)
+    line = (center | (np.abs(y + 1.95) < 0.07) | (np.abs(y - 6.6) < 0.07))[:, None]
+    color = np.where(line, color * (1 - worn) + 0.62 * worn, color)
     edge = (fractal(x * 0.9, y * 0.9, 4, 54) - 0.5) * 0.9
     verge = smoothstep(2.35, 2.75, np.maximum(-y, y - 4.7) + edge)[:, None]
-    return (colour * (1 - verge) + _grass(x, y, near) * verge).astype(np.float32)
+    return (color * (1 - verge) + _grass(x, y, near) * verge).astype(np.float32)
 
 
 def _grass(x: Array, y: Array, near: Array) -> Array:
@@ -250,8 +250,8 @@ def _trees(background: Array, rays: Array, base: float, height: float, seed: int
     puffs = fractal(along * 2.2 + 0.3, up * 2.6 + 0.45, 4, seed + 20)
     puffs -= fractal(along * 2.2, up * 2.6, 4, seed + 20)
     light = np.clip(0.34 + 0.42 * up - 1.5 * puffs + 0.7 * leaves, 0.05, 1.2)[..., None]
-    colour = np.array((0.03, 0.05, 0.03)) + light * np.array((0.21, 0.29, 0.075))
-    return layered(background, colour, cover)
+    color = np.array((0.03, 0.05, 0.03)) + light * np.array((0.21, 0.29, 0.075))
+    return layered(background, color, cover)
 
 
 def _ground(camera: Camera, rays: Array, lights: Lights) -> Array:
@@ -263,7 +263,7 @@ def _ground(camera: Camera, rays: Array, lights: Lights) -> Array:
     total = np.zeros_like(points)
     near = np.flatnonzero((np.abs(points[:, 0]) < 10) & (np.abs(points[:, 1]) < 7))
     for group in lights:
-        plain = sum(light.colour * max(float(light.direction[2]), 0) for light in group)
+        plain = sum(light.color * max(float(light.direction[2]), 0) for light in group)
         total += np.asarray(plain, np.float32)
         total[near] += irradiance(group, points[near], up[near]) - plain
     return haze(_road(points, distance) * total, distance, SKY, 900.0)

@@ -24,14 +24,14 @@ class Material:
     """How a surface takes light.
 
     Attributes:
-        colour: linear RGB albedo.
+        color: linear RGB albedo.
         reflectance: mirror reflection at normal incidence, 0-1.
         gloss: share of the mirror reflection that survives the surface's roughness, 0-1.
         emission: linear RGB light given off.
-        paint: positions (N, 3) to albedo (N, 3), instead of the plain `colour`.
+        paint: positions (N, 3) to albedo (N, 3), instead of the plain `color`.
     """
 
-    colour: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    color: tuple[float, float, float] = (0.5, 0.5, 0.5)
     reflectance: float = 0.04
     gloss: float = 0.3
     emission: tuple[float, float, float] = (0.0, 0.0, 0.0)
@@ -66,15 +66,15 @@ class Solid:
     materials: tuple[Material, ...]
 
     @cached_property
-    def centre(self) -> Array:
+    def center(self) -> Array:
         """Middle of the bounding box, (3,)."""
         points = self.corners.reshape(-1, 3)
         return np.asarray((points.min(0) + points.max(0)) / 2, np.float32)
 
     @cached_property
     def radius(self) -> float:
-        """Radius of a sphere about `centre` that holds every corner."""
-        return float(np.linalg.norm(self.corners.reshape(-1, 3) - self.centre, axis=1).max())
+        """Radius of a sphere about `center` that holds every corner."""
+        return float(np.linalg.norm(self.corners.reshape(-1, 3) - self.center, axis=1).max())
 
     def reflected_in_water(self) -> Solid:
         """The solid mirrored in the plane z = 0."""
@@ -92,7 +92,7 @@ def assemble(parts: Sequence[Part]) -> Solid:
     )
 
 
-def normalised(vectors: ArrayLike) -> Array:
+def normalized(vectors: ArrayLike) -> Array:
     """Vectors (..., 3) scaled to length one; zero stays zero."""
     values = np.asarray(vectors, np.float32)
     return values / np.maximum(np.linalg.norm(values, axis=-1, keepdims=True), 1e-9)
@@ -117,19 +117,19 @@ def loft(rings: ArrayLike, material: Material) -> Part:
 
 
 def _corner_normals(quads: Array) -> Array:
-    """Normals (N, M, 4, 3) of quad corners, averaged over neighbours within the crease angle."""
+    """Normals (N, M, 4, 3) of quad corners, averaged over neighbors within the crease angle."""
     faces = np.cross(quads[:, :, 2] - quads[:, :, 0], quads[:, :, 3] - quads[:, :, 1])
     padded = np.pad(faces, ((1, 1), (0, 0), (0, 0)))
-    own = normalised(faces)
+    own = normalized(faces)
     corners = []
     for down, across in ((0, 0), (1, 0), (1, 1), (0, 1)):
         total = np.zeros_like(faces)
         for row in (down, down + 1):
             for shift in (1 - across, -across):
                 near = np.roll(padded[row : row + len(faces)], shift, axis=1)
-                alike = (normalised(near) * own).sum(-1, keepdims=True) > CREASE_COSINE
+                alike = (normalized(near) * own).sum(-1, keepdims=True) > CREASE_COSINE
                 total += np.where(alike, near, 0)
-        corners.append(normalised(total))
+        corners.append(normalized(total))
     return np.stack(corners, axis=2)
 
 
@@ -164,7 +164,7 @@ def box(low: ArrayLike, high: ArrayLike, material: Material, bevel: float = 0.04
 def prism(outline: ArrayLike, half_width: float, material: Material, bevel: float = 0.05) -> Part:
     """Side outline (M, 2) in x and z, extruded across y with slightly drawn-in sides."""
     points = np.asarray(outline, np.float32)
-    small = points + normalised(points.mean(0) - points) * bevel
+    small = points + normalized(points.mean(0) - points) * bevel
     rings = []
     for side, ring in ((-1, small), (-1 + bevel, points), (1 - bevel, points), (1, small)):
         across = np.full(len(ring), side * half_width)
@@ -195,8 +195,8 @@ def beam(
 ) -> Part:
     """Round bar between two points (3,), `taper` times as thick at its end."""
     ends = np.asarray([start, end], np.float32)
-    along = normalised(ends[1] - ends[0])
-    side = normalised(np.cross(along, [0, 0, 1] if abs(along[2]) < 0.9 else [1, 0, 0]))
+    along = normalized(ends[1] - ends[0])
+    side = normalized(np.cross(along, [0, 0, 1] if abs(along[2]) < 0.9 else [1, 0, 0]))
     angles = np.arange(8)[:, None] * np.pi / 4
     circle = radius * (np.cos(angles) * side + np.sin(angles) * np.cross(along, side))
     return loft(capped([circle + ends[0], circle * taper + ends[1]]), material)
@@ -218,5 +218,5 @@ def wing(sections: Sequence[tuple[ArrayLike, float, float]], up: ArrayLike, skin
     rings = []
     for leading, chord, thickness in sections:
         ring = np.asarray(leading, np.float32) - np.outer(chordwise, [chord, 0, 0])
-        rings.append(ring + np.outer(thick * thickness / 2, normalised(up)))
+        rings.append(ring + np.outer(thick * thickness / 2, normalized(up)))
     return loft(capped(rings), skin)

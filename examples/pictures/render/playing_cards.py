@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from card_faces import CORNER, HEIGHT, PIXELS_PER_CM, WIDTH, draw_face
 from lighting import Light, Sky, irradiance, shade, sun_lights
-from meshes import Array, Material, Part, Solid, assemble, capped, loft, normalised
-from rasteriser import Camera, look
+from meshes import Array, Material, Part, Solid, assemble, capped, loft, normalized
+from rasterizer import Camera, look
 from surroundings import fractal, noise, smoothstep
 
 ROOM = Sky(
@@ -125,10 +125,10 @@ def _wood(points: Array) -> Array:
     broad = fractal(along * 0.05, across * 0.22, 3, 15) - 0.5
     tone = np.clip(0.22 + 0.34 * grain**1.5 + 0.36 * fibre + 0.5 * broad, 0, 1)[:, None]
     dark, light = np.array((0.040, 0.016, 0.007)), np.array((0.34, 0.150, 0.055))
-    colour = (dark * (1 - tone) + light * tone) * (1 - 0.5 * pores)[:, None]
-    colour *= (0.8 + 0.4 * noise(plank * 3.7, 0, 16))[:, None]
+    color = (dark * (1 - tone) + light * tone) * (1 - 0.5 * pores)[:, None]
+    color *= (0.8 + 0.4 * noise(plank * 3.7, 0, 16))[:, None]
     seam = np.abs(place - np.rint(place)) * PLANK
-    return (colour * (0.2 + 0.8 * smoothstep(0.02, 0.08, seam))[:, None]).astype(np.float32)
+    return (color * (0.2 + 0.8 * smoothstep(0.02, 0.08, seam))[:, None]).astype(np.float32)
 
 
 def _table(camera: Camera, lights: list[Light]) -> Array:
@@ -138,7 +138,7 @@ def _table(camera: Camera, lights: list[Light]) -> Array:
     normals = np.zeros_like(points)
     normals[:, 2] = 1
     relief = fractal(points[:, 0] * 0.5, points[:, 1] * 8.0, 3, 13) - 0.5
-    bounce = normalised(rays * [1, 1, -1] + relief[:, None] * [0.02, 0.22, 0])
+    bounce = normalized(rays * [1, 1, -1] + relief[:, None] * [0.02, 0.22, 0])
     fresnel = 0.035 + 0.965 * (1 + rays[:, 2:]) ** 5
     light = _wood(points) * irradiance(lights, points, normals)
     light += fresnel * ROOM.radiance(bounce) * 0.7

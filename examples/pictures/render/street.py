@@ -13,7 +13,7 @@ import street_furniture as furniture
 import street_people as people
 from lighting import Lights, Sky, shade, sky_lights, sun_lights
 from meshes import Array, Material, Part, Solid, assemble, box
-from rasteriser import Camera, Surface, look
+from rasterizer import Camera, Surface, look
 from street_houses import FRONT, House, build
 from surroundings import Clouds, fractal, haze, noise, smoothstep
 
@@ -55,13 +55,13 @@ def _road_paint(position: Array) -> Array:
     tone = np.where(np.hypot(x - 7.4, y + 1.1) < 0.34, tone * 0.75, tone)
     seam = np.abs(y - 0.35 - 0.05 * noise(x * 0.6, 0, 74)) < 0.02
     seam |= np.abs((x - 3) % 17 - 8) < 0.02
-    colour = np.outer(np.where(seam, tone * 0.72, tone), (1.0, 1.0, 1.02))
+    color = np.outer(np.where(seam, tone * 0.72, tone), (1.0, 1.0, 1.02))
     worn = (0.35 + 0.5 * smoothstep(0.30, 0.55, fractal(x * 2.5, y * 2.5, 4, 73)))[:, None]
-    colour = np.where(_white(x, y)[:, None], colour * (1 - worn) + 0.55 * worn, colour)
+    color = np.where(_white(x, y)[:, None], color * (1 - worn) + 0.55 * worn, color)
     double = (np.abs(np.abs(np.abs(y) - KERB + 0.42) - 0.09) < 0.04)[:, None]
     yellow = np.array((0.40, 0.30, 0.07))
     worn *= 0.8
-    return np.where(double, colour * (1 - worn) + yellow * worn, colour).astype(np.float32)
+    return np.where(double, color * (1 - worn) + yellow * worn, color).astype(np.float32)
 
 
 def _white(x: Array, y: Array) -> Array:
@@ -163,16 +163,16 @@ def _houses() -> list[Part]:
 
 def _traffic() -> list[Part]:
     silver, blue, black = (0.36, 0.37, 0.38), (0.02, 0.035, 0.11), (0.014, 0.014, 0.016)
-    red, grey, white = (0.26, 0.018, 0.018), (0.10, 0.105, 0.11), (0.60, 0.60, 0.59)
+    red, gray, white = (0.26, 0.018, 0.018), (0.10, 0.105, 0.11), (0.60, 0.60, 0.59)
     green = (0.012, 0.06, 0.045)
     parts = _placed(cars.car(blue, braking=True), 23.0, 1.35)
-    for colour, x in ((silver, 26.5), (black, 32.0), (red, 37.4), (grey, 43.0)):
-        parts += _placed(cars.car(colour), x, 3.62)
+    for color, x in ((silver, 26.5), (black, 32.0), (red, 37.4), (gray, 43.0)):
+        parts += _placed(cars.car(color), x, 3.62)
     parts += _placed(cars.van(white), 48.5, 3.5)
     oncoming = [cars.turned_round(part) for part in cars.car(silver)]
     parts += _placed(oncoming, 33.0, -1.6)
-    for colour, x in ((green, 16.5), (red, 38.0), (blue, 44.0), (silver, 50.0)):
-        parts += _placed([cars.turned_round(part) for part in cars.car(colour)], x, -3.68)
+    for color, x in ((green, 16.5), (red, 38.0), (blue, 44.0), (silver, 50.0)):
+        parts += _placed([cars.turned_round(part) for part in cars.car(color)], x, -3.68)
     return parts
 
 

@@ -119,9 +119,9 @@ def _front() -> list[Part]:
     return parts
 
 
-def car(colour: tuple[float, float, float], *, braking: bool = False) -> list[Part]:
-    """A hatchback of linear RGB `colour`."""
-    paint = Material(colour, 0.08, 0.85)
+def car(color: tuple[float, float, float], *, braking: bool = False) -> list[Part]:
+    """A hatchback of linear RGB `color`."""
+    paint = Material(color, 0.08, 0.85)
     left = [
         *_wheel(WHEELS[0]),
         *_wheel(WHEELS[1]),
@@ -132,9 +132,9 @@ def car(colour: tuple[float, float, float], *, braking: bool = False) -> list[Pa
     return [*parts, *left, *(part.mirrored() for part in left)]
 
 
-def van(colour: tuple[float, float, float]) -> list[Part]:
-    """A panel van of linear RGB `colour`."""
-    paint = Material(colour, 0.05, 0.7)
+def van(color: tuple[float, float, float]) -> list[Part]:
+    """A panel van of linear RGB `color`."""
+    paint = Material(color, 0.05, 0.7)
     sections = [
         (-2.4, 0.93, 2.25), (-2.35, 0.96, 2.32), (1.1, 0.96, 2.32),
         (1.5, 0.94, 2.2), (2.2, 0.92, 1.35), (2.6, 0.88, 1.1),

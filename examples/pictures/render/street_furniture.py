@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Sequence
 
 import numpy as np
-from meshes import Array, Material, Part, beam, box, normalised, turned
+from meshes import Array, Material, Part, beam, box, normalized, turned
 from street_houses import joined
 from surroundings import fractal
 
@@ -27,8 +27,8 @@ def _leaf_paint(position: Array) -> Array:
     x, y, z = position.T
     tone = 0.45 + 1.1 * fractal(x * 1.7 + y, z * 1.7 - y, 4, 61)
     brown = fractal(x * 0.5 - y, z * 0.6 + y, 3, 62)[:, None]
-    colour = np.array(TREE_GREEN) * (1 - brown) + np.array((0.115, 0.092, 0.040)) * brown
-    return (colour * tone[:, None]).astype(np.float32)
+    color = np.array(TREE_GREEN) * (1 - brown) + np.array((0.115, 0.092, 0.040)) * brown
+    return (color * tone[:, None]).astype(np.float32)
 
 
 LEAVES = Material(TREE_GREEN, 0.02, 0.05, paint=_leaf_paint)
@@ -37,14 +37,14 @@ LEAVES = Material(TREE_GREEN, 0.02, 0.05, paint=_leaf_paint)
 Generator = np.random.Generator
 
 
-def _leaves(centres: Array, radii: Array, count: int, size: float, random: Generator) -> Part:
+def _leaves(centers: Array, radii: Array, count: int, size: float, random: Generator) -> Part:
     """Leaf triangles scattered in balls; each is shaded as part of its ball's surface."""
-    ball = random.integers(len(centres), size=count)
-    ways = normalised(random.normal(size=(count, 3)))
-    middles = centres[ball] + ways * (radii[ball] * random.uniform(0.45, 1.05, count))[:, None]
+    ball = random.integers(len(centers), size=count)
+    ways = normalized(random.normal(size=(count, 3)))
+    middles = centers[ball] + ways * (radii[ball] * random.uniform(0.45, 1.05, count))[:, None]
     corners = middles[:, None] + random.normal(0, size / 2, (count, 3, 3))
-    whole = normalised(middles - centres.mean(0))
-    shading = normalised(ways * 0.7 + whole * 0.6 + random.normal(0, 0.25, (count, 3)))
+    whole = normalized(middles - centers.mean(0))
+    shading = normalized(ways * 0.7 + whole * 0.6 + random.normal(0, 0.25, (count, 3)))
     normals = np.repeat(shading[:, None], 3, axis=1)
     return Part(corners.astype(np.float32), normals.astype(np.float32), LEAVES)
 
@@ -57,7 +57,7 @@ def _limbs(
     if forks == 0:
         return parts
     for _ in range(3 if forks > 1 else 4):
-        turn = normalised(way + random.normal(0, 0.48, 3) + np.array([0, 0, 0.12]))
+        turn = normalized(way + random.normal(0, 0.48, 3) + np.array([0, 0, 0.12]))
         fork = start + way * length * random.uniform(0.6, 1.0)
         shorter = length * random.uniform(0.62, 0.85)
         parts += _limbs(fork, turn, shorter, radius * 0.6, forks - 1, random)
@@ -71,16 +71,16 @@ def tree(height: float, seed: int, *, leaves: int = 15000) -> list[Part]:
     limbs = _limbs(root, up, height * 0.30, height * 0.022, 5, random)
     tips = np.stack([part.corners.reshape(-1, 3).mean(0) for part in limbs[1:]])
     tips = tips[tips[:, 2] > height * 0.34]
-    centres = tips[random.integers(len(tips), size=46)] + random.normal(0, 0.2, (46, 3))
+    centers = tips[random.integers(len(tips), size=46)] + random.normal(0, 0.2, (46, 3))
     radii = random.uniform(0.07, 0.13, 46) * height
-    return [joined(limbs), _leaves(centres, radii, leaves, height * 0.0145, random)]
+    return [joined(limbs), _leaves(centers, radii, leaves, height * 0.0145, random)]
 
 
 def hedge(start: Sequence[float], end: Sequence[float], seed: int) -> list[Part]:
     """Bushes that fill a box."""
     random = np.random.default_rng(seed)
-    centres = random.uniform(start, end, (60, 3))
-    return [_leaves(centres, random.uniform(0.3, 0.6, 60), 9000, 0.10, random)]
+    centers = random.uniform(start, end, (60, 3))
+    return [_leaves(centers, random.uniform(0.3, 0.6, 60), 9000, 0.10, random)]
 
 
 def lamp_post(height: float, reach: float) -> list[Part]:

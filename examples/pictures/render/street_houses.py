@@ -128,10 +128,10 @@ def _sash(left: float, right: float, low: float, high: float) -> list[Part]:
     return bars + [_slab((left, right), y, z, FRAME) for z in rails]
 
 
-def _shop(house: House, colour: tuple[float, float, float]) -> list[list[Part]]:
+def _shop(house: House, color: tuple[float, float, float]) -> list[list[Part]]:
     """Shop front: fascia, posts, wide panes, stall riser and the goods behind them."""
-    timber = Material(colour, 0.04, 0.4)
-    lettering = Material((0.62, 0.60, 0.52) if sum(colour) < 0.9 else (0.05, 0.05, 0.07))
+    timber = Material(color, 0.04, 0.4)
+    lettering = Material((0.62, 0.60, 0.52) if sum(color) < 0.9 else (0.05, 0.05, 0.07))
     x = (house.start + 0.12, house.end - 0.12)
     front = [
         _slab(x, (FRONT - 0.22, FRONT + 0.3), (2.55, 3.15), timber),

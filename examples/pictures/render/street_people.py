@@ -16,11 +16,11 @@ HELMET = Material((0.05, 0.05, 0.055), 0.05, 0.6)
 REFLECTOR = Material((0.5, 0.02, 0.02), emission=(0.25, 0.0, 0.0))
 
 Point = tuple[float, float, float]
-Colour = tuple[float, float, float]
+Color = tuple[float, float, float]
 
 
-def _cloth(colour: Colour) -> Material:
-    return Material(colour, 0.02, 0.05)
+def _cloth(color: Color) -> Material:
+    return Material(color, 0.02, 0.05)
 
 
 def _limb(points: Sequence[Point], radii: Sequence[float], material: Material) -> Part:
@@ -31,8 +31,8 @@ def _limb(points: Sequence[Point], radii: Sequence[float], material: Material) -
     thick = [radii[0] * 0.6, *radii, radii[-1] * 0.6]
     along = np.gradient(path, axis=0)
     rings = []
-    for centre, way, radius in zip(path, along, thick, strict=True):
-        rings.append(centre + radius * _circle(way))
+    for center, way, radius in zip(path, along, thick, strict=True):
+        rings.append(center + radius * _circle(way))
     return loft(capped(rings), material)
 
 
@@ -76,7 +76,7 @@ JACKET = (
 """Sections of a coat upright and of a jacket leaning forward, see `_torso`."""
 
 
-def pedestrian(coat: Colour, trousers: Colour, stride: float = 0.22) -> list[Part]:
+def pedestrian(coat: Color, trousers: Color, stride: float = 0.22) -> list[Part]:
     """A person in a coat, walking with feet `stride` metres before and behind."""
     top, cloth = _cloth(coat), _cloth(trousers)
     parts = [*_head(0.02, 1.60), _torso(COAT, top)]
@@ -122,7 +122,7 @@ def _bicycle() -> list[Part]:
     return [*parts, *_wheel(-0.52), *_wheel(0.52)]
 
 
-def cyclist(jacket: Colour, trousers: Colour) -> list[Part]:
+def cyclist(jacket: Color, trousers: Color) -> list[Part]:
     """A rider on a bicycle, leaning forward a little."""
     top, cloth = _cloth(jacket), _cloth(trousers)
     parts = [*_bicycle(), *_head(0.14, 1.63), _torso(JACKET, top)]

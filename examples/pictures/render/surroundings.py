@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from lighting import Sky
-from meshes import Array, normalised
+from meshes import Array, normalized
 from numpy.typing import ArrayLike
 
 
@@ -43,11 +43,11 @@ def smoothstep(low: float, high: float, value: ArrayLike) -> Array:
     return share * share * (3 - 2 * share)
 
 
-def layered(background: Array, colour: Array, cover: Array) -> Array:
-    """`colour` (h, w, 3) of opacity `cover` (h, w), enlarged to lie over `background` (H, W, 3)."""
+def layered(background: Array, color: Array, cover: Array) -> Array:
+    """`color` (h, w, 3) of opacity `cover` (h, w), enlarged to lie over `background` (H, W, 3)."""
     size = background.shape[1::-1]
     opacity = cv2.resize(cover, size)[..., None]
-    return background * (1 - opacity) + cv2.resize(colour.astype(np.float32), size) * opacity
+    return background * (1 - opacity) + cv2.resize(color.astype(np.float32), size) * opacity
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,8 @@ class Clouds:
 
     def over(self, background: Array, rays: Array) -> Array:
         """Clouds in front of a sky: `background` and `rays` are (H, W, 3), supersampled."""
-        colour, cover = self._layer(rays[::2, ::2])
-        return layered(background, colour, cover)
+        color, cover = self._layer(rays[::2, ::2])
+        return layered(background, color, cover)
 
     def _layer(self, rays: Array) -> tuple[Array, Array]:
         """Radiance (H, W, 3) and opacity (H, W) of the clouds along `rays`."""
@@ -95,8 +95,8 @@ class Clouds:
             depth += ahead * step * 2.2
         light = 0.92 * np.exp(-1.6 * depth) + 0.08
         light = (light * (0.82 + 0.18 * np.exp(-density)))[..., None]
-        colour = np.asarray(self.dark) * (1 - light) + np.asarray(self.lit) * light
-        return colour.astype(np.float32), 1 - np.exp(-2.6 * density)
+        color = np.asarray(self.dark) * (1 - light) + np.asarray(self.lit) * light
+        return color.astype(np.float32), 1 - np.exp(-2.6 * density)
 
 
 @dataclass(frozen=True)
@@ -107,14 +107,14 @@ class Sea:
         wind: direction (2,) the waves run to.
         length: longest wave, metres.
         steepness: root mean square slope.
-        colour: radiance that comes out of the water.
+        color: radiance that comes out of the water.
         seed: seed of the waves.
     """
 
     wind: tuple[float, float]
     length: float
     steepness: float
-    colour: tuple[float, float, float]
+    color: tuple[float, float, float]
     seed: int
 
     def slopes(self, points: Array, footprint: Array) -> tuple[Array, Array]:
@@ -139,11 +139,11 @@ class Sea:
 
 def mirrored_rays(view: Array, slope: Array) -> tuple[Array, Array]:
     """Directions (P, 3) of rays `view` (P, 3) after the water, and their Fresnel share (P, 1)."""
-    normal = normalised(np.column_stack([-slope, np.ones(len(slope), np.float32)]))
+    normal = normalized(np.column_stack([-slope, np.ones(len(slope), np.float32)]))
     facing = -(view * normal).sum(-1, keepdims=True)
     bounce = view + 2 * facing * normal
     bounce[:, 2] = np.abs(bounce[:, 2])
-    return normalised(bounce), 0.02 + 0.98 * (1 - np.clip(facing, 0.02, 1)) ** 5
+    return normalized(bounce), 0.02 + 0.98 * (1 - np.clip(facing, 0.02, 1)) ** 5
 
 
 def haze(light: Array, distance: Array, sky: Sky, reach: float) -> Array:

@@ -153,7 +153,7 @@ def test_outputs_are_writable_arrays_of_their_own(backend):
 @pytest.fixture
 def gpu(monkeypatch):
     """Pretend to be the GPU wheel on a machine with a GPU."""
-    return lambda **behaviour: fake_cuda.Build(monkeypatch, **behaviour)
+    return lambda **behavior: fake_cuda.Build(monkeypatch, **behavior)
 
 
 def graph_ids(build):
@@ -186,16 +186,16 @@ def test_fixed_shapes_run_as_cuda_graphs_one_for_each_run_in_flight(backend, gpu
 
 
 @pytest.mark.parametrize(
-    ("model", "behaviour", "reason"),
+    ("model", "behavior", "reason"),
     [
         pytest.param("pair", {}, "needs fixed shapes, and 'b' has", id="free axis"),
         pytest.param("convolution", {"on_processor": ["Relu"]}, "graph capture", id="node on CPU"),
     ],
 )
 def test_model_that_cannot_be_a_graph_runs_without_and_says_why(
-    model, behaviour, reason, backend, gpu, caplog
+    model, behavior, reason, backend, gpu, caplog
 ):
-    build = gpu(**behaviour)
+    build = gpu(**behavior)
     path = MODELS_FOLDER / f"{model}.onnx"
     with caplog.at_level("INFO", logger="edgevit_onnxruntime"):
         backend.load(path, device="cuda:0", options={})

@@ -42,7 +42,7 @@ def test_options_reach_the_builder(version, machine):
 MIXED = """g (float16[2,3] x) => (float16[2,3] y) {
     doubled = Add(x, x)  wide = Cast<to = 1>(doubled)  soft = Softmax(wide)
     narrow = Cast<to = 10>(soft)  y = Add(narrow, x) }"""
-QUANTISED = """g (float[2,3] x, float scale, int8 zero) => (float[2,3] y) {
+QUANTIZED = """g (float[2,3] x, float scale, int8 zero) => (float[2,3] y) {
     q = QuantizeLinear(x, scale, zero)  y = DequantizeLinear(q, scale, zero) }"""
 
 
@@ -50,7 +50,7 @@ QUANTISED = """g (float[2,3] x, float scale, int8 zero) => (float[2,3] y) {
     ("text", "flags"),
     [
         pytest.param(MIXED, ["FP16", "PREFER_PRECISION_CONSTRAINTS"], id="float16"),
-        pytest.param(QUANTISED, ["INT8"], id="quantised"),
+        pytest.param(QUANTIZED, ["INT8"], id="quantized"),
     ],
 )
 def test_precision_is_the_graphs(text, flags, machine, tmp_path):

@@ -49,7 +49,7 @@ def test_equal_gpus_share_an_engine(machine):
     assert len(made.events("build")) == 2
 
 
-def test_damaged_engine_is_never_deserialised(machine, folder, caplog):
+def test_damaged_engine_is_never_deserialized(machine, folder, caplog):
     made = machine()
     load(made.backend())
     (plan,) = folder.glob("*.plan")

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 from value_types import value_types  # noqa: E402
 
 import edgevit  # noqa: E402
-from edgevit.convert.fp16.convert import convert_to_half, half_graph  # noqa: E402
+from edgevit.convert.fp16.convert import convert_to_fp16, fp16_graph  # noqa: E402
 from edgevit.convert.half_weights import (  # noqa: E402
     store_in_half_precision,
     widen_stored_weights,
@@ -105,7 +105,7 @@ HALVED = [
 def test_sensitive_operators_stay_in_float32(row, dtype, casts):
     kind, extra, attributes, weights = row
     graph = between_convolutions(kind, extra, attributes, **weights)
-    half = half_graph(graph, [BATCH], {})
+    half = fp16_graph(graph, [BATCH], {})
     assert type_of(half.model) == dtype
     assert sum(node.op_type == "Cast" for node in half.model.graph.node) == casts
 
@@ -126,7 +126,7 @@ def test_what_leads_to_a_decision_stays_in_float32_up_to_the_product():
         ],
         far=np.array(100, np.float32),
     )
-    half = half_graph(graph, [BATCH], {}).model
+    half = fp16_graph(graph, [BATCH], {}).model
     assert [type_of(half, name) for name in ("product", "move", "it")] == [HALF, HALF, FLOAT]
 
 
@@ -142,7 +142,7 @@ def test_a_value_that_two_nodes_read_is_cast_once_and_ahead_of_moves():
         ],
         **LINE,
     )
-    half = half_graph(graph, [BATCH], {}).model
+    half = fp16_graph(graph, [BATCH], {}).model
     assert type_of(half) == HALF
     assert Counter(node.op_type for node in half.graph.node)["Cast"] == 4
     assert [tensor.name for tensor in half.graph.initializer] == ["w.float16", "scale"]
@@ -158,7 +158,7 @@ def test_rounding_is_that_of_numpys_half_precision():
         ],
         scale=np.array(scale),
     )
-    half = half_graph(graph, [BATCH], {})
+    half = fp16_graph(graph, [BATCH], {})
     kernel = WEIGHT[:, :, 0, 0].astype(np.float16).astype(np.float32)
     image = BATCH.astype(np.float16).astype(np.float32)
     expected = np.einsum("oi,bihw->bohw", kernel, image).astype(np.float16)
@@ -174,7 +174,7 @@ def test_rounding_is_that_of_numpys_half_precision():
     ids=["a weight", "an activation"],
 )
 def test_what_is_too_large_stays_in_float32_and_is_reported(weights, largest):
-    half = half_graph(between_convolutions("Add", ["one"], **weights), [BATCH], {})
+    half = fp16_graph(between_convolutions("Add", ["one"], **weights), [BATCH], {})
     assert type_of(half.model) == FLOAT
     assert max(half.too_large.values()) >= largest
     assert half.kept_nodes == 2
@@ -183,7 +183,7 @@ def test_what_is_too_large_stays_in_float32_and_is_reported(weights, largest):
 
 def test_infinities_of_a_mask_are_not_too_large():
     mask = np.where(np.arange(8) < 6, 0, -np.inf).astype(np.float32)
-    half = half_graph(between_convolutions("Add", ["mask"], mask=mask), [BATCH], {})
+    half = fp16_graph(between_convolutions("Add", ["mask"], mask=mask), [BATCH], {})
     assert type_of(half.model) == HALF
 
 
@@ -203,7 +203,7 @@ def test_infinities_of_a_mask_are_not_too_large():
                 helper.make_node("QuantizeLinear", ["image", "s"], ["q"]),
                 helper.make_node("DequantizeLinear", ["q", "s"], ["y"]),
             ],
-            r"is quantised \(DequantizeLinear, QuantizeLinear\)",
+            r"is quantized \(DequantizeLinear, QuantizeLinear\)",
         ),
         (
             [
@@ -213,20 +213,20 @@ def test_infinities_of_a_mask_are_not_too_large():
             "'a', which a node Whirl makes, is not known",
         ),
     ],
-    ids=["nothing to do", "half already", "quantised", "foreign operator"],
+    ids=["nothing to do", "half already", "quantized", "foreign operator"],
 )
 def test_graphs_that_do_not_fit_are_refused(nodes, message):
     model = graph_of(nodes, ("y", FLOAT), s=np.array(0.1, np.float32))
     model.opset_import.append(helper.make_opsetid("my", 1))
     with pytest.raises(ExportError, match=message):
-        half_graph(model, [BATCH], {})
+        fp16_graph(model, [BATCH], {})
 
 
 @pytest.fixture(scope="module")
 def converted(tmp_path_factory):
     """The bundled classifier, whose weights are stored in half precision, in half precision."""
     path = tmp_path_factory.mktemp("half") / "half.onnx"
-    return convert_to_half(find_model("cas_vit_xs_cifar10"), path)
+    return convert_to_fp16(find_model("cas_vit_xs_cifar10"), path)
 
 
 def test_a_file_in_half_precision_says_so_and_takes_and_answers_float32(converted):
@@ -258,13 +258,13 @@ def test_answers_in_half_precision_name_the_same_classes(converted, photos):
 
 def test_a_file_in_half_precision_is_not_converted_again(converted, tmp_path):
     with pytest.raises(ExportError, match="in half precision already"):
-        convert_to_half(converted.path, tmp_path / "again.onnx")
+        convert_to_fp16(converted.path, tmp_path / "again.onnx")
 
 
 def test_a_file_without_spec_is_refused(tmp_path):
     onnx.save(between_convolutions("Relu"), tmp_path / "bare.onnx")
     with pytest.raises(SpecError, match="carries no edgevit spec"):
-        convert_to_half(tmp_path / "bare.onnx", tmp_path / "half.onnx")
+        convert_to_fp16(tmp_path / "bare.onnx", tmp_path / "half.onnx")
 
 
 def test_a_model_that_half_precision_changes_is_refused(tmp_path, tiny):
@@ -287,7 +287,7 @@ def test_a_model_that_half_precision_changes_is_refused(tmp_path, tiny):
     )
     onnx.save(model, tmp_path / "far.onnx")
     with pytest.raises(ExportError, match=r"moves 'y' by .* more than 0.05"):
-        convert_to_half(tmp_path / "far.onnx", tmp_path / "half.onnx")
+        convert_to_fp16(tmp_path / "far.onnx", tmp_path / "half.onnx")
     assert not (tmp_path / "half.onnx").exists()
 
 

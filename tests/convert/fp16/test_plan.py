@@ -148,7 +148,7 @@ def test_the_plan_is_the_smallest_set_that_its_rules_allow(seed):
         assert planned(nodes, outputs, too_large) == {node.output for node in expected}, nodes
 
 
-def test_what_a_normalisation_reads_is_not_kept_for_a_decision_after_it():
+def test_what_a_normalization_reads_is_not_kept_for_a_decision_after_it():
     rows = ("Conv", "image", "a"), ("Relu", "a", "b"), ("Softmax", "b", "c"), ("Floor", "c", "d")
     nodes = [Node(kind, (read,), made) for kind, read, made in rows]
     assert planned(nodes, {"d"}) == {"a", "b"}

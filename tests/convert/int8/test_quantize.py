@@ -43,7 +43,7 @@ def small(tmp_path):
 @pytest.fixture
 def int8(small, pictures, tmp_path):
     output = tmp_path / "int8.onnx"
-    report = quantize(small, output, pictures, backend="onnxruntime")
+    report = quantize(small, output, pictures, target="onnxruntime")
     return output, report
 
 
@@ -62,7 +62,7 @@ def answers(path, backend, batches):
 def test_every_form_gives_nearly_the_float32_answers_on_every_backend(
     small, pictures, tmp_path, form, backend
 ):
-    quantize(small, tmp_path / "int8.onnx", pictures, backend=form)
+    quantize(small, tmp_path / "int8.onnx", pictures, target=form)
     with Predictor(small, backend="onnxruntime") as predictor:
         batches = [predictor.preprocess(path)[0] for path in pictures_in(pictures)]
     before = answers(small, "onnxruntime", batches)
@@ -112,7 +112,7 @@ def test_greatest_activations_and_weights_do_not_overflow(tmp_path, pictures, ba
     bright = tmp_path / "bright.png"
     cv2.imwrite(str(bright), np.full((SIDE, SIDE, 3), 255, np.uint8))
     model = write_small_model(tmp_path / "bright.onnx", weights=weights)
-    quantize(model, tmp_path / "int8.onnx", [bright], backend=backend, rule="minmax")
+    quantize(model, tmp_path / "int8.onnx", [bright], target=backend, rule="minmax")
     with Predictor(model, backend="onnxruntime") as predictor:
         batch, _ = predictor.preprocess(bright)
     before, after = (
@@ -160,27 +160,27 @@ def test_the_report_names_every_layer_and_what_few_pictures_mean(int8):
 
 
 def test_layers_stay_in_floating_point_to_keep_the_error(small, pictures, tmp_path):
-    full = quantize(small, tmp_path / "a.onnx", pictures, backend="tensorrt")
+    full = quantize(small, tmp_path / "a.onnx", pictures, target="tensorrt")
     errors = [layer.error for layer in full.layers]
     limit = 0.9 * float(np.sqrt(np.sum(np.square(errors))))
-    report = quantize(small, tmp_path / "b.onnx", pictures, backend="tensorrt", max_error=limit)
+    report = quantize(small, tmp_path / "b.onnx", pictures, target="tensorrt", max_error=limit)
     assert "fp32" in {layer.precision for layer in report.layers}
-    with pytest.raises(QuantizationError, match="no layer can be quantised"):
-        quantize(small, tmp_path / "c.onnx", pictures, backend="tensorrt", max_error=1e-9)
+    with pytest.raises(QuantizationError, match="no layer can be quantized"):
+        quantize(small, tmp_path / "c.onnx", pictures, target="tensorrt", max_error=1e-9)
 
 
 def test_named_layers_stay_in_floating_point(small, pictures, tmp_path):
     paths, output = pictures_in(pictures), tmp_path / "int8.onnx"
-    report = quantize(small, output, paths, backend="tensorrt", keep_float=["fc1"])
+    report = quantize(small, output, paths, target="tensorrt", keep_float=["fc1"])
     assert [layer.precision for layer in report.layers] == ["int8", "fp32", "int8"]
     assert "fc1.weight.1x1" in initializers(output)
     with pytest.raises(InputError, match=r"did you mean 'fc2'\?\); known: mix, fc1, fc2"):
-        quantize(small, output, paths, backend="tensorrt", keep_float=["fc9"])
+        quantize(small, output, paths, target="tensorrt", keep_float=["fc9"])
 
 
 def test_a_data_set_calibrates_with_as_many_as_it_says(small, pictures, tmp_path):
     data = DataSet(pictures, limit=3)
-    report = quantize(small, tmp_path / "int8.onnx", data, backend="tensorrt", rule="minmax")
+    report = quantize(small, tmp_path / "int8.onnx", data, target="tensorrt", rule="minmax")
     assert report.images == 3
 
 
@@ -194,14 +194,14 @@ def test_unreadable_pictures_are_left_out_and_named(small, pictures, tmp_path):
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no picture")
     paths = [*pictures_in(pictures), broken]
-    report = quantize(small, tmp_path / "int8.onnx", paths, backend="tensorrt")
+    report = quantize(small, tmp_path / "int8.onnx", paths, target="tensorrt")
     assert (report.images, list(report.skipped)) == (6, [str(broken)])
     assert "1 pictures could not be read and were left out" in report.notes[1]
     with pytest.raises(QuantizationError, match="no calibration picture can be read"):
-        quantize(small, tmp_path / "none.onnx", [broken], backend="tensorrt")
+        quantize(small, tmp_path / "none.onnx", [broken], target="tensorrt")
 
 
-def labelled(folder, class_of):
+def labeled(folder, class_of):
     """A data set of plain pictures with labels that `class_of` gives."""
     for index in range(4):
         pixels = np.random.default_rng(index).integers(0, 256, (SIDE, SIDE, 3), np.uint8)
@@ -213,21 +213,21 @@ def labelled(folder, class_of):
 
 def test_the_gate_measures_before_and_after_and_refuses(small, pictures, tmp_path):
     with Predictor(small) as predictor:
-        truth = labelled(
+        truth = labeled(
             tmp_path / "data", lambda pixels: predictor.classify(pixels, top_k=1).class_names[0]
         )
     output, paths = tmp_path / "int8.onnx", pictures_in(pictures)
     with pytest.raises(QuantizationError, match=r"loses 0\.00 points of top1 on 4 pictures"):
-        quantize(small, output, paths, backend="tensorrt", data=truth, max_drop=-1)
+        quantize(small, output, paths, target="tensorrt", data=truth, max_drop=-1)
     assert not output.exists()
-    report = quantize(small, output, paths, backend="tensorrt", data=truth)
+    report = quantize(small, output, paths, target="tensorrt", data=truth)
     assert (report.accuracy.before, report.accuracy.after, report.accuracy.drop) == (1, 1, 0)
     assert output.exists()
 
 
-def test_what_cannot_be_quantised_is_refused(small, int8, pictures, tmp_path):
+def test_what_cannot_be_quantized_is_refused(small, int8, pictures, tmp_path):
     paths, output = pictures_in(pictures), tmp_path / "out.onnx"
-    with pytest.raises(QuantizationError, match="is quantised already"):
+    with pytest.raises(QuantizationError, match="is quantized already"):
         quantize(int8[0], output, paths)
     with pytest.raises(ModelError, match=r"absent\.onnx"):
         quantize(tmp_path / "absent.onnx", output, paths)
@@ -239,7 +239,7 @@ def test_what_cannot_be_quantised_is_refused(small, int8, pictures, tmp_path):
     with pytest.raises(InputError, match="rule must be one of auto, minmax"):
         quantize(small, output, paths, rule="median")
     with pytest.raises(InputError, match="backend must be one of auto, openvino"):
-        quantize(small, output, paths, backend="tflite")
+        quantize(small, output, paths, target="tflite")
     with pytest.raises(InputError, match="is not there; make it first"):
         quantize(small, tmp_path / "absent" / "out.onnx", paths)
     assert not output.exists()
@@ -258,7 +258,7 @@ def test_an_interruption_leaves_nothing_behind(small, pictures, tmp_path):
             small,
             folder / "int8.onnx",
             pictures,
-            backend="tensorrt",
+            target="tensorrt",
             progress=interrupt,
         )
     assert list(folder.iterdir()) == []
@@ -293,7 +293,7 @@ def test_the_polynomial_is_close_to_gelu():
 
 def test_runtimes_agree_about_photographs(small, tmp_path, photos):
     output, paths = tmp_path / "int8.onnx", pictures_in(photos)
-    quantize(small, output, paths, backend="openvino")
+    quantize(small, output, paths, target="openvino")
     with Predictor(small, backend="onnxruntime") as predictor:
         batches = [predictor.preprocess(path)[0] for path in paths]
     first, second = (answers(output, backend, batches) for backend in BACKENDS)
@@ -307,7 +307,7 @@ def test_runtimes_agree_about_the_bundled_classifier(tmp_path, photos):
 
     output = tmp_path / "int8.onnx"
     paths = pictures_in(photos)
-    quantize(find_model(None), output, paths, backend="openvino", rule="minmax", limit=8)
+    quantize(find_model(None), output, paths, target="openvino", rule="minmax", limit=8)
     found = []
     for backend in BACKENDS:
         with Predictor(output, backend=backend) as predictor:
@@ -315,10 +315,10 @@ def test_runtimes_agree_about_the_bundled_classifier(tmp_path, photos):
     assert found[0] == found[1]
 
 
-def test_normalised_tokens_get_a_batch_axis_for_openvino_alone(small, pictures, tmp_path):
+def test_normalized_tokens_get_a_batch_axis_for_openvino_alone(small, pictures, tmp_path):
     reshapes = []
     for form in FORMS:
-        quantize(small, tmp_path / "int8.onnx", pictures, backend=form)
+        quantize(small, tmp_path / "int8.onnx", pictures, target=form)
         kinds = [node.op_type for node in onnx.load(tmp_path / "int8.onnx").graph.node]
         reshapes.append(kinds.count("Reshape"))
     assert reshapes == [3, 4, 3]

@@ -29,7 +29,7 @@ IMAGES = DATA / "images"
 SHARED = Path(os.environ.get("EDGEVIT_TEST_DATA", os.devnull))
 FIXTURES = sorted(path.name for path in IMAGES.iterdir() if path.suffix not in (".py", ".tif", ""))
 PAD = (30, 90, 200)
-GREY_KEY = "grey_key.png"  # OpenCV does not read the transparent level of a grey PNG
+GREY_KEY = "gray_key.png"  # OpenCV does not read the transparent level of a gray PNG
 # How far OpenCV's arithmetic is from Pillow's, in levels: CMYK is divided by 256, not by 255; and
 # blending rounds twice.
 OFF_BY_ONE = re.compile("cmyk|ycck|alpha|rgba|transparent")
@@ -102,7 +102,7 @@ def test_orientation_is_undone_once(orientation: int) -> None:
 
 
 @pytest.mark.parametrize("name", ["rgb16.png", "rgb16_exif_8.png"])
-def test_16_bit_colour_is_scaled_to_8(name: str) -> None:
+def test_16_bit_color_is_scaled_to_8(name: str) -> None:
     np.testing.assert_array_equal(load_image(IMAGES / name).pixels, scene())
 
 
@@ -113,7 +113,7 @@ def test_16_bit_values_are_divided_by_257_and_rounded() -> None:
     np.testing.assert_array_equal(load_image(every).pixels[..., 1].ravel(), expected)
 
 
-def test_transparent_parts_show_the_pad_colour() -> None:
+def test_transparent_parts_show_the_pad_color() -> None:
     pixels = load_image(IMAGES / "rgba.png", pad_color=PAD).pixels
 
     np.testing.assert_array_equal(pixels[:, 0], np.tile(PAD, (24, 1)))
@@ -124,8 +124,8 @@ def test_unused_byte_of_a_bmp_is_not_taken_for_alpha() -> None:
     np.testing.assert_array_equal(load_image(IMAGES / "unused_byte.bmp").pixels, scene())
 
 
-def test_transparent_level_of_a_grey_png_is_shown_as_it_is() -> None:
-    keyed, plain = (load_image(IMAGES / name).pixels for name in (GREY_KEY, "grey.png"))
+def test_transparent_level_of_a_gray_png_is_shown_as_it_is() -> None:
+    keyed, plain = (load_image(IMAGES / name).pixels for name in (GREY_KEY, "gray.png"))
 
     np.testing.assert_array_equal(keyed, plain)
 
@@ -312,10 +312,10 @@ def test_view_is_made_contiguous() -> None:
 
 @pytest.mark.parametrize("shape", [(4, 6), (4, 6, 1)])
 @pytest.mark.parametrize("dtype", ["u1", "<u2", ">u2"])
-def test_grey_array_becomes_three_equal_channels(shape: tuple[int, ...], dtype: str) -> None:
+def test_gray_array_becomes_three_equal_channels(shape: tuple[int, ...], dtype: str) -> None:
     scale = {"u1": 1, "u2": 257}[dtype[-2:]]
-    grey = (np.arange(24) * scale).reshape(shape).astype(dtype)
-    pixels = load_image(grey).pixels
+    gray = (np.arange(24) * scale).reshape(shape).astype(dtype)
+    pixels = load_image(gray).pixels
 
     np.testing.assert_array_equal(pixels, np.arange(24).reshape(4, 6, 1).repeat(3, axis=2))
 
@@ -394,13 +394,13 @@ def test_pil_premultiplied_alpha_is_blended() -> None:
 
 
 @pytest.mark.parametrize("mode", ["I;16", "I;16B", "I;16L"])
-def test_pil_16_bit_grey_is_scaled(mode: str) -> None:
-    grey = scene()[..., 0]
+def test_pil_16_bit_gray_is_scaled(mode: str) -> None:
+    gray = scene()[..., 0]
     order = ">u2" if mode == "I;16B" else "<u2"
-    data = (grey.astype(int) * 257).astype(order).tobytes()
+    data = (gray.astype(int) * 257).astype(order).tobytes()
     image = Image.frombytes(mode, (40, 24), data)
 
-    np.testing.assert_array_equal(load_image(image).pixels, grey[..., None].repeat(3, axis=2))
+    np.testing.assert_array_equal(load_image(image).pixels, gray[..., None].repeat(3, axis=2))
 
 
 def test_pil_transposed_image_is_not_turned_again() -> None:
@@ -492,7 +492,7 @@ def shared_rows(folder: str) -> list[object]:
     with open(table, newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["file"].startswith(folder)]
     # Left open by the table: what this module does with them.
-    decided = {"images/bad_crc.png": "reject", "arrays/grey_2d.npy": "accept"}
+    decided = {"images/bad_crc.png": "reject", "arrays/gray_2d.npy": "accept"}
     expectations = [
         (row["file"], decided.get(row["file"], row["expect"].replace("document", "reject")))
         for row in rows

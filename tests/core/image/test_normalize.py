@@ -1,4 +1,4 @@
-"""Normalisation, and resampling with normalisation into a batch."""
+"""Normalization, and resampling with normalization into a batch."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from edgevit.core.image.normalize import Normalisation, normalise_into
+from edgevit.core.image.normalize import Normalization, normalize_into
 from edgevit.core.image.resample import resample, resample_plan, resample_planes
 from edgevit.errors import InputError
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-BGR_TO_RGB = Normalisation.from_mean_std(MEAN, STD, swap_channels=True)
+BGR_TO_RGB = Normalization.from_mean_std(MEAN, STD, swap_channels=True)
 
 
 def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
 
 
-def preprocess_into(image, plan, normalisation, out) -> None:
+def preprocess_into(image, plan, normalization, out) -> None:
     """What the preprocessor does."""
-    normalise_into(resample_planes(image, plan), normalisation, out)
+    normalize_into(resample_planes(image, plan), normalization, out)
 
 
 def expected(image: np.ndarray) -> np.ndarray:
@@ -32,19 +32,19 @@ def expected(image: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (9, 1), (224, 224), (300, 701)])
 def test_planes_are_swapped_scaled_and_shifted(size) -> None:
     image, out = picture(*size), np.empty((3, *size), np.float32)
-    normalise_into(list(image.transpose(2, 0, 1)), BGR_TO_RGB, out)
+    normalize_into(list(image.transpose(2, 0, 1)), BGR_TO_RGB, out)
     np.testing.assert_allclose(out, expected(image), atol=1e-6)
 
 
 def test_channels_keep_their_order_unless_swapped() -> None:
     image, out = picture(8, 9), np.empty((3, 8, 9), np.float32)
-    as_they_are = Normalisation.from_mean_std((0, 0, 0), (1, 1, 1))
+    as_they_are = Normalization.from_mean_std((0, 0, 0), (1, 1, 1))
     preprocess_into(image, resample_plan((8, 9), (8, 9)), as_they_are, out)
     np.testing.assert_allclose(out, image.transpose(2, 0, 1) / 255.0, atol=1e-6)
 
 
 @pytest.mark.parametrize("resized", [(40, 60), (64, 96), (17, 23)], ids=["copy", "up", "down"])
-def test_preprocessing_is_resampling_then_normalising(resized) -> None:
+def test_preprocessing_is_resampling_then_normalizing(resized) -> None:
     image = picture(40, 60)
     plan = resample_plan((40, 60), resized, window=(1, 2, 15, 20))
     out = np.empty((3, 15, 20), np.float32)
@@ -91,4 +91,4 @@ def test_an_out_that_does_not_fit_is_an_input_error(out, message) -> None:
 
 def test_a_zero_standard_deviation_is_an_input_error() -> None:
     with pytest.raises(InputError, match="divide by zero"):
-        Normalisation.from_mean_std(MEAN, (0.2, 0, 0.2))
+        Normalization.from_mean_std(MEAN, (0.2, 0, 0.2))

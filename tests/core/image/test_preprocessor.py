@@ -22,8 +22,8 @@ def preprocessed(image, spec, **arguments):
     return out, geometry
 
 
-def grey_levels(batch):
-    """Undo the normalisation: float (3, H, W) in 0-255, RGB."""
+def gray_levels(batch):
+    """Undo the normalization: float (3, H, W) in 0-255, RGB."""
     return 255 * (batch * STD[:, None, None] + MEAN[:, None, None])
 
 
@@ -61,7 +61,7 @@ def test_a_letterbox_touches_its_frame_and_never_leaves_it(height, width, rows, 
 
 
 @given(height=sides, width=sides)
-def test_the_geometry_of_a_crop_is_centred_in_the_image(height, width):
+def test_the_geometry_of_a_crop_is_centered_in_the_image(height, width):
     window = shorter_side_crop((height, width), (224, 224), 0.875)
     geometry = geometry_of((height, width), window, (224, 224))
     x0, y0, x1, y1 = geometry.source_box
@@ -74,7 +74,7 @@ def test_the_geometry_of_a_crop_is_centred_in_the_image(height, width):
     "size", [(300, 400), (64, 64), (37, 1000), (1, 1), (1, 90), (90, 1)], ids=str
 )
 @pytest.mark.parametrize("resize", ["shorter", "stretch"])
-def test_exact_equals_pillow_then_crop_then_normalise(size, resize):
+def test_exact_equals_pillow_then_crop_then_normalize(size, resize):
     image_module = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
     spec = InputSpec((64, 64), resize=resize, crop_pct=0.875 if resize == "shorter" else 1.0)
     picture = image_module.fromarray(noise(*size, 3))
@@ -85,7 +85,7 @@ def test_exact_equals_pillow_then_crop_then_normalise(size, resize):
         resized, top, left = window.resized, window.top, window.left
     expected = np.asarray(picture.resize(resized[::-1], image_module.Resampling.BICUBIC))
     expected = expected[top : top + 64, left : left + 64].transpose(2, 0, 1)
-    assert np.abs(grey_levels(batch) - expected).max() < 1.01
+    assert np.abs(gray_levels(batch) - expected).max() < 1.01
 
 
 def test_bgr_and_rgb_arrays_of_one_picture_make_the_same_batch():
@@ -102,11 +102,11 @@ def test_a_network_trained_on_bgr_gets_bgr():
     assert np.array_equal(np.rint(batch * 255).astype(np.uint8), image.transpose(2, 0, 1))
 
 
-def test_letterbox_pads_with_the_normalised_pad_value():
+def test_letterbox_pads_with_the_normalized_pad_value():
     spec = InputSpec((20, 20), resize="letterbox", crop_pct=1.0, pad_value=114)
     batch, geometry = preprocessed(noise(10, 40, 3), spec)
     assert geometry.input_box == (0, 0, 20, 5)
-    assert grey_levels(batch)[:, 5:] == pytest.approx(114, abs=1e-3)
+    assert gray_levels(batch)[:, 5:] == pytest.approx(114, abs=1e-3)
     assert np.isfinite(batch).all()
 
 
@@ -115,7 +115,7 @@ def test_fast_is_close_to_exact():
     spec = InputSpec((96, 96))
     exact, _ = preprocessed(image, spec, mode="exact")
     fast, _ = preprocessed(image, spec, mode="fast")
-    assert np.abs(grey_levels(exact) - grey_levels(fast)).mean() < 4
+    assert np.abs(gray_levels(exact) - gray_levels(fast)).mean() < 4
 
 
 def test_a_reused_place_holds_nothing_of_the_image_before():

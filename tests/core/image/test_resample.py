@@ -26,9 +26,9 @@ def scene(height: int, width: int, seed: int = 0) -> np.ndarray:
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     image = np.stack([90 + 80 * np.sin(x / 37 + c) + 60 * np.cos(y / 23 - c) for c in range(3)], -1)
     for _ in range(40):
-        centre = int(random.integers(width)), int(random.integers(height))
+        center = int(random.integers(width)), int(random.integers(height))
         color = [float(v) for v in random.choice([-20, 0, 128, 255, 280], 3)]
-        cv2.circle(image, centre, int(random.integers(2, 3 + height // 6)), color, -1)
+        cv2.circle(image, center, int(random.integers(2, 3 + height // 6)), color, -1)
     image += random.normal(0, 6, image.shape)
     return np.clip(image, 0, 255).astype(np.uint8)
 

@@ -40,16 +40,16 @@ def plain_weights(mapping, interpolation):
     """The plain twin of an axis: int (length, source), what each source pixel adds to each output.
 
     In units of 1 / `UNIT`. An output's weights follow the kernel, stretched where the image shrinks
-    and centred where the output's centre lies, and add up to one.
+    and centered where the output's center lies, and add up to one.
     """
     support, kernel = KERNELS[interpolation]
     stretch = max(mapping.scale, 1)
     matrix = np.zeros((mapping.length, mapping.source), int)
     for output in range(mapping.length):
-        centre = (mapping.offset + output + 0.5) * mapping.scale
-        first = max(0, math.floor(centre - support * stretch + 0.5))
-        end = min(mapping.source, math.floor(centre + support * stretch + 0.5))
-        distances = [abs(pixel + 0.5 - centre) / stretch for pixel in range(first, end)]
+        center = (mapping.offset + output + 0.5) * mapping.scale
+        first = max(0, math.floor(center - support * stretch + 0.5))
+        end = min(mapping.source, math.floor(center + support * stretch + 0.5))
+        distances = [abs(pixel + 0.5 - center) / stretch for pixel in range(first, end)]
         weights = [kernel(x) if x <= support else 0 for x in distances]
         for pixel, weight in enumerate(weights, first):
             share = weight / sum(weights)

@@ -1,6 +1,6 @@
 import pytest
 
-from edgevit.core.machine.state import Watch, machine_state
+from edgevit.core.machine.state import MachineMonitor, machine_state
 
 QUIET = {
     "proc/loadavg": "0.10 0.20 0.30 1/100 4242",
@@ -96,9 +96,9 @@ def test_the_firmwares_flags_are_named(machine, answer, flags):
 
 
 def conditions(machine, before, during, after):
-    """Watch a quiet machine whose files change."""
+    """MachineMonitor a quiet machine whose files change."""
     root = machine({**QUIET, **before})
-    watch = Watch(root)
+    watch = MachineMonitor(root)
     for files in during:
         machine(files)
         watch.tick()
@@ -166,7 +166,7 @@ def test_what_slows_a_run_is_warned_of(machine, before, during, after, warnings)
 
 
 def test_the_firmwares_old_flags_and_new_ones_are_told_apart(machine):
-    watch = Watch(firmware(machine, "echo throttled=0x10000"))
+    watch = MachineMonitor(firmware(machine, "echo throttled=0x10000"))
     firmware(machine, "echo throttled=0x50004")
     assert watch.finish().warnings == (
         "the firmware reports during the run: throttled, throttled since boot",

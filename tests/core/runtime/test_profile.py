@@ -14,9 +14,8 @@ from edgevit.core.machine.fingerprint import Fingerprint, fingerprint
 from edgevit.core.runtime.profile import (
     SCHEMA,
     Profile,
-    Surroundings,
+    QuickFingerprint,
     find_profile,
-    mark,
     write_profile,
 )
 from edgevit.errors import SpecError
@@ -34,8 +33,8 @@ def model(tiny, tmp_path):
 def profile(model):
     return Profile(
         schema=SCHEMA,
-        model=mark(model),
-        file=mark(model),
+        model=stamp(model),
+        file=stamp(model),
         precision="fp32",
         backend="onnxruntime",
         device="cpu",
@@ -45,7 +44,7 @@ def profile(model):
         says="model fp32 on onnxruntime (p95 1.00 ms)",
         recommends=None,
         made="2026-01-01 00:00 UTC",
-        surroundings=Surroundings.now(),
+        surroundings=QuickFingerprint.now(),
         fingerprint=fingerprint().to_dict(),
         evidence={},
     )
@@ -110,7 +109,7 @@ def test_a_converted_file_is_run_in_the_models_place_if_it_is_the_one(profile, m
     converted = Path(shutil.copy(model, model.with_name("converted.onnx")))
     with converted.open("ab") as file:
         file.write(b"\x32\x01x")  # a doc_string: another file of the same meaning
-    write_profile(replace(profile, file=mark(converted)))
+    write_profile(replace(profile, file=stamp(converted)))
     assert load(model).path == converted
     with converted.open("ab") as file:
         file.write(b"\x32\x01y")
@@ -200,7 +199,7 @@ def test_tuning_again_replaces_the_profile(profile, model):
     write_profile(profile)
     with model.open("ab") as file:
         file.write(b"\x32\x01x")
-    path = write_profile(replace(profile, model=mark(model), preprocess="exact"))
+    path = write_profile(replace(profile, model=stamp(model), preprocess="exact"))
     assert [path] == list(path.parent.iterdir())
 
 
@@ -224,7 +223,7 @@ profiles = st.builds(
     Profile,
     schema=st.just(SCHEMA),
     options=values,
-    surroundings=st.builds(Surroundings, packages=stamps),
+    surroundings=st.builds(QuickFingerprint, packages=stamps),
     fingerprint=st.builds(Fingerprint, packages=versions).map(Fingerprint.to_dict),
     evidence=values,
 )

@@ -51,16 +51,16 @@ def test_overlap_of_many_is_a_table():
     assert box_iou(boxes([0, 0, 1, 1], [0, 0, 2, 1]), boxes([0, 0, 1, 1])).tolist() == [[1], [0.5]]
 
 
-def test_anchors_are_centred_on_the_upper_left_of_their_cells():
+def test_anchors_are_centered_on_the_upper_left_of_their_cells():
     anchors = anchors_of(GRID, (20, 33))
     assert level_sizes(GRID, (20, 33)) == ((3, 5), (2, 3))
     assert anchors.shape == ((15 + 6) * 6, 4)
     assert anchors.dtype == np.float32
-    centres = (anchors[:, :2] + anchors[:, 2:]) / 2
-    assert centres[:6].tolist() == [[0, 0]] * 6
-    assert centres[6].tolist() == [8, 0]
-    assert centres[5 * 6].tolist() == [0, 8]
-    assert centres[-1].tolist() == [32, 16]
+    centers = (anchors[:, :2] + anchors[:, 2:]) / 2
+    assert centers[:6].tolist() == [[0, 0]] * 6
+    assert centers[6].tolist() == [8, 0]
+    assert centers[5 * 6].tolist() == [0, 8]
+    assert centers[-1].tolist() == [32, 16]
 
 
 def test_anchors_of_a_cell_go_through_the_scales_of_each_ratio():

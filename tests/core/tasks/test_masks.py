@@ -13,7 +13,7 @@ def boxes(*rows):
 
 
 def interpolated(mask, box, size, threshold):
-    """One pixel after the other: between the centres of four cells, 0 beyond them."""
+    """One pixel after the other: between the centers of four cells, 0 beyond them."""
     padded = np.pad(mask.astype(np.float64), 2)
     pasted = np.zeros(size, bool)
     x0, y0, x1, y1 = box.astype(np.float64)

@@ -40,8 +40,8 @@ def plain_logits(logits, geometry, stride):
             if not is_seen(geometry, x, y):
                 continue
             (u, v) = geometry.points_to_input(np.array([x, y])).astype(np.float64) / stride - 0.5
-            left, right, across = neighbours(u, logits.shape[2])
-            upper, lower, down = neighbours(v, logits.shape[1])
+            left, right, across = neighbors(u, logits.shape[2])
+            upper, lower, down = neighbors(v, logits.shape[1])
             above = (1 - across) * logits[:, upper, left] + across * logits[:, upper, right]
             below = (1 - across) * logits[:, lower, left] + across * logits[:, lower, right]
             values[row, column] = (1 - down) * above + down * below
@@ -49,7 +49,7 @@ def plain_logits(logits, geometry, stride):
 
 
 def plain_classes(classes, geometry, stride):
-    """The plain twin: the class of the cell that holds the centre of each pixel."""
+    """The plain twin: the class of the cell that holds the center of each pixel."""
     height, width = geometry.source_size
     class_map = np.full((height, width), 255)
     for row in range(height):
@@ -67,10 +67,10 @@ def is_seen(geometry, x, y):
     return x0 <= x <= x1 and y0 <= y <= y1
 
 
-def neighbours(position, count):
+def neighbors(position, count):
     """The cells before and after a position, and the share of the second; the map's border goes on.
 
-    Position 0 is the centre of the first cell.
+    Position 0 is the center of the first cell.
     """
     position = min(max(position, 0), count - 1)
     before = int(position)
@@ -178,7 +178,7 @@ def test_pixels_that_were_cropped_off_are_unseen(kind):
 
 
 @pytest.mark.parametrize("kind", ["classes", "logits"])
-def test_an_image_without_a_seen_pixel_centre_is_unseen(kind):
+def test_an_image_without_a_seen_pixel_center_is_unseen(kind):
     geometry = Geometry((1, 2), (0.6, 0, 1.4, 1), (8, 12), (0, 0, 12, 8))
     outputs = {"classes": CLASSES, "logits": np.zeros((1, 3, 2, 3), np.float32)}
     assert read({kind: outputs[kind]}, geometry).class_map.tolist() == [[255, 255]]

@@ -1,7 +1,7 @@
 """Write the encoded images beside this file: `python make_images.py` (needs Pillow and NumPy).
 
 Every file shows `scene()` in the encoding its name says, so a test can state what it must decode
-to. Pillow encodes; what Pillow cannot write (16-bit colour, YCCK, eXIf by hand) is made here from
+to. Pillow encodes; what Pillow cannot write (16-bit color, YCCK, eXIf by hand) is made here from
 the formats' own rules.
 """
 
@@ -33,7 +33,7 @@ STORED_AS = {
 
 
 def scene() -> NDArray[np.uint8]:
-    """Smooth, asymmetric colour image: uint8 (24, 40, 3), RGB."""
+    """Smooth, asymmetric color image: uint8 (24, 40, 3), RGB."""
     rows, columns = np.mgrid[0:HEIGHT, 0:WIDTH]
     planes = [columns * 6 + 5, rows * 10 + 3, 128 + 100 * np.sin((rows + 2 * columns) / 17)]
     return np.stack(planes, axis=-1).round().astype(np.uint8)
@@ -63,12 +63,12 @@ def chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
-def png16(pixels: NDArray[np.uint8], colour_type: int) -> bytes:
+def png16(pixels: NDArray[np.uint8], color_type: int) -> bytes:
     """A 16-bit PNG of `pixels` (H, W, C), each value spread to 16 bits by v * 257."""
     height, width = pixels.shape[:2]
     wide = (pixels.astype(np.uint16) * 257).astype(">u2")
     rows = b"".join(b"\0" + row.tobytes() for row in wide)
-    header = struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, 16, color_type, 0, 0, 0)
     parts = chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
@@ -117,7 +117,7 @@ def jpegs(rgb: Image.Image) -> dict[str, bytes]:
         "plain.jpg": plain,
         "subsampled.jpg": encoded(rgb, "JPEG", quality=90),
         "progressive.jpg": encoded(rgb, "JPEG", progressive=True, **best),
-        "grey.jpg": encoded(rgb.convert("L"), "JPEG", quality=100),
+        "gray.jpg": encoded(rgb.convert("L"), "JPEG", quality=100),
         "cmyk.jpg": cmyk,
         "cmyk_no_marker.jpg": cmyk[:adobe] + cmyk[adobe + 16 :],
         "ycck.jpg": cmyk[: adobe + 15] + b"\2" + cmyk[adobe + 16 :],
@@ -132,26 +132,26 @@ def jpegs(rgb: Image.Image) -> dict[str, bytes]:
 
 def pngs(rgb: Image.Image, rgba: Image.Image) -> dict[str, bytes]:
     """The PNG files."""
-    grey = rgb.convert("L")
+    gray = rgb.convert("L")
     palette = rgb.quantize(32)
     keyed = PngImagePlugin.PngInfo()
-    colour, opacity = np.asarray(rgb), alpha()[..., None]
+    color, opacity = np.asarray(rgb), alpha()[..., None]
     return {
         "plain.png": encoded(rgb, "PNG", pnginfo=keyed),
         "interlaced.png": interlaced(rgb),
-        "grey.png": encoded(grey, "PNG"),
-        "bilevel.png": encoded(grey.convert("1"), "PNG"),
+        "gray.png": encoded(gray, "PNG"),
+        "bilevel.png": encoded(gray.convert("1"), "PNG"),
         "palette.png": encoded(palette, "PNG"),
         "palette_transparent.png": encoded(palette, "PNG", transparency=bytes(range(0, 256, 8))),
         "palette_key.png": encoded(palette, "PNG", transparency=3),
-        "rgb_key.png": encoded(rgb, "PNG", transparency=tuple(colour[4, 7].tolist())),
-        "grey_key.png": encoded(grey, "PNG", transparency=int(np.asarray(grey)[4, 7])),
+        "rgb_key.png": encoded(rgb, "PNG", transparency=tuple(color[4, 7].tolist())),
+        "gray_key.png": encoded(gray, "PNG", transparency=int(np.asarray(gray)[4, 7])),
         "rgba.png": encoded(rgba, "PNG"),
-        "grey_alpha.png": encoded(rgba.convert("LA"), "PNG"),
+        "gray_alpha.png": encoded(rgba.convert("LA"), "PNG"),
         "rgba_exif_6.png": with_exif_chunk(encoded(stored(rgba, 6), "PNG"), 6),
-        "grey16.png": png16(np.asarray(grey)[..., None], 0),
-        "rgb16.png": png16(colour, 2),
-        "rgba16.png": png16(np.concatenate([colour, opacity], axis=-1), 6),
+        "gray16.png": png16(np.asarray(gray)[..., None], 0),
+        "rgb16.png": png16(color, 2),
+        "rgba16.png": png16(np.concatenate([color, opacity], axis=-1), 6),
         "rgb16_exif_8.png": with_exif_chunk(png16(np.asarray(stored(rgb, 8)), 2), 8),
         "animated.png": encoded(
             rgb, "PNG", save_all=True, append_images=[rgb.transpose(Image.Transpose.ROTATE_180)]

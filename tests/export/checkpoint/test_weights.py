@@ -587,12 +587,12 @@ def test_missing_distillation_head_is_explained(weights):
     ],
     ids=["detector", "dense backbone"],
 )
-def test_dense_weights_in_a_classifier_are_recognised(given, message):
+def test_dense_weights_in_a_classifier_are_recognized(given, message):
     with pytest.raises(ExportError, match=message):
         load_strictly(tiny_model(), given())
 
 
-def test_classifier_weights_in_a_detector_are_recognised(weights):
+def test_classifier_weights_in_a_detector_are_recognized(weights):
     detector = torch.nn.ModuleDict({"backbone": CASViTPyramid(TINY)})
     with pytest.raises(ExportError, match="a detector or segmenter is asked for"):
         load_strictly(detector, weights)

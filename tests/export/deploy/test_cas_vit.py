@@ -25,7 +25,7 @@ EVERY_FORM = [pytest.param((32, 32), id="joint"), pytest.param((2048, 2048), id=
 
 
 def with_statistics(module: nn.Module) -> nn.Module:
-    """The module in eval mode with normalisations that do something, scales of 0 and below too."""
+    """The module in eval mode with normalizations that do something, scales of 0 and below too."""
     generator = torch.Generator().manual_seed(0)
     for norm in module.modules():
         if isinstance(norm, nn.BatchNorm2d):
@@ -164,8 +164,8 @@ def test_batchnorm_folds_into_the_mean_of_two_heads():
 
     merged = fold_batchnorm_into_heads(norm, first, second)
 
-    normalised = norm(features).flatten(1)
-    expected = (first(normalised) + second(normalised)) / 2
+    normalized = norm(features).flatten(1)
+    expected = (first(normalized) + second(normalized)) / 2
     torch.testing.assert_close(merged(features.flatten(1)), expected)
 
 

@@ -17,7 +17,7 @@ SMALLEST = CASViTConfig(depths=(1, 0, 0, 1), dims=(4, 4, 8, 8))
 
 
 def filled(model):
-    """The model in float64 and eval mode, with biases and normalisations that do something."""
+    """The model in float64 and eval mode, with biases and normalizations that do something."""
     generator = torch.Generator().manual_seed(0)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):

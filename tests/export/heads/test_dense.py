@@ -102,7 +102,11 @@ def test_classes_of_smaller_cells_are_those_of_the_enlarged_logits(tmp_path):
     model = trained(SMALL[name]())
     torch.save({"model": model.state_dict()}, tmp_path / "small.pth")
     export_model(
-        name, file, checkpoint=tmp_path / "small.pth", input_size=(64, 96), form="classes/2"
+        name,
+        file,
+        checkpoint=tmp_path / "small.pth",
+        input_size=(64, 96),
+        segment_output="classes/2",
     )
     batch = torch.randn(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
@@ -127,7 +131,7 @@ def golden_export(name, folder, form=None):
         folder / f"{name}_{form}.onnx",
         checkpoint=folder / f"{name}.pth",
         input_size=(256, 320),
-        form=form,
+        segment_output=form,
     )
 
 

@@ -17,13 +17,13 @@ from value_types import value_types  # noqa: E402
 import edgevit  # noqa: E402
 from edgevit import Geometry, InputSpec, ModelSpec  # noqa: E402
 from edgevit.benchmark import Candidate, compare  # noqa: E402
-from edgevit.convert.fp16.convert import convert_to_half  # noqa: E402
+from edgevit.convert.fp16.convert import convert_to_fp16  # noqa: E402
 from edgevit.convert.metadata import embed_multiply_adds, embed_spec  # noqa: E402
 from edgevit.doctor import self_test  # noqa: E402
 from edgevit.errors import ExportError  # noqa: E402
 from edgevit.export import export_model  # noqa: E402
 from edgevit.export.deploy import deploy  # noqa: E402
-from edgevit.export.heads import KINDS  # noqa: E402
+from edgevit.export.heads import HEADS  # noqa: E402
 from edgevit.export.operations import multiply_adds  # noqa: E402
 from edgevit.export.trace import graph_from_module  # noqa: E402
 from edgevit.export.verify import answer_and_difference  # noqa: E402
@@ -35,7 +35,7 @@ GOLDEN = ["cas_vit_xs_mask_rcnn", "lightvit_tiny_mask_rcnn", "litv2_s_mask_rcnn"
 OPTIONS = {"onnxruntime": {}, "openvino": {"cache": False}}
 BACKENDS = [name for name in OPTIONS if find_spec(name)]
 ARRAYS = golden.arrays("dense")
-KIND = KINDS["mask_rcnn"]
+KIND = HEADS["mask_rcnn"]
 
 SMALLEST = CASViTConfig(depths=(1, 1, 1, 1), dims=(8, 8, 16, 16))
 FEW = MaskRCNNConfig(candidates=20, proposals=30, max_detections=10, score_threshold=0.26)
@@ -56,16 +56,16 @@ class Small:
             if name.endswith(("fc_cls.weight", "fc_reg.weight", "rpn_reg.weight")):
                 torch.nn.init.normal_(parameter, 0, 0.2)
         self.model.eval().requires_grad_(False)
-        self.ending = KIND.ending(self.model, SIZE, None)
-        self.deployed = self.ending.attach(deploy(self.model, SIZE)).eval()
+        self.graph_head = KIND.graph_head(self.model, SIZE, None)
+        self.deployed = self.graph_head.attach(deploy(self.model, SIZE)).eval()
         self.graph = graph_from_module(
-            self.deployed, SIZE, outputs=self.ending.outputs, settings=self.ending.settings
+            self.deployed, SIZE, outputs=self.graph_head.outputs, settings=self.graph_head.settings
         )
-        self.path, names, head = path, ("a", "b", "c"), self.ending.head
+        self.path, names, head = path, ("a", "b", "c"), self.graph_head.head
         size = InputSpec(SIZE, resize="letterbox", crop_pct=1.0)
         self.spec = ModelSpec("small", "cas_vit", "small", "detect", size, names, head)
         embed_spec(self.graph, self.spec)
-        embed_multiply_adds(self.graph, self.ending.count(self.model, SIZE))
+        embed_multiply_adds(self.graph, self.graph_head.count(self.model, SIZE))
         onnx.save(self.graph, path)
 
     def expected(self, size):
@@ -100,7 +100,7 @@ def assert_same(found, expected):
 
 
 def test_in_half_precision_everything_about_boxes_stays_in_float32(small, tmp_path):
-    report = convert_to_half(small.path, tmp_path / "half.onnx")
+    report = convert_to_fp16(small.path, tmp_path / "half.onnx")
     model = onnx.load(report.path)
     types, found = value_types(model), {}
     for node in model.graph.node:
@@ -174,11 +174,13 @@ def test_the_predictor_tells_the_graph_what_is_wanted(small, predictor):
 
 
 def test_the_deploy_form_is_the_module(small):
-    settings = map(torch.from_numpy, small.ending.settings.values())
+    settings = map(torch.from_numpy, small.graph_head.settings.values())
     outputs = small.deployed(torch.from_numpy(BATCH), *settings)
-    answer = small.ending.reference(small.model)(torch.from_numpy(BATCH))
-    named = {name: part.numpy() for name, part in zip(small.ending.outputs, outputs, strict=True)}
-    comparisons = list(small.ending.compare(answer, named))
+    answer = small.graph_head.reference(small.model)(torch.from_numpy(BATCH))
+    named = {
+        name: part.numpy() for name, part in zip(small.graph_head.outputs, outputs, strict=True)
+    }
+    comparisons = list(small.graph_head.compare(answer, named))
     assert all(comparison.difference < 1e-4 for comparison in comparisons)
     assert [len(comparison.graph) for comparison in comparisons] == [10, 1, 10, 10]
 
@@ -203,18 +205,18 @@ def test_a_graph_of_other_weights_is_refused(small, weight, message):
     kept = parameter.clone()
     parameter += torch.linspace(0.5, 1, len(parameter))
     with pytest.raises(ExportError, match=message):
-        answer_and_difference(small.graph, small.model, small.ending, BATCH)
+        answer_and_difference(small.graph, small.model, small.graph_head, BATCH)
     parameter.copy_(kept)
 
 
 def test_a_graph_that_finds_other_boxes_is_refused(small):
-    answer = small.ending.reference(small.model)(torch.from_numpy(BATCH))
+    answer = small.graph_head.reference(small.model)(torch.from_numpy(BATCH))
     parts = [part.numpy() for part in answer]
-    outputs = dict(zip(small.ending.outputs, parts, strict=True))
+    outputs = dict(zip(small.graph_head.outputs, parts, strict=True))
     outputs["masks"] = 1 / (1 + np.exp(-outputs["masks"]))
-    assert max(pair.difference for pair in small.ending.compare(answer, outputs)) == 0
+    assert max(pair.difference for pair in small.graph_head.compare(answer, outputs)) == 0
     outputs["boxes"] = outputs["boxes"] + 5
-    different = [pair for pair in small.ending.compare(answer, outputs) if pair.difference > 0]
+    different = [pair for pair in small.graph_head.compare(answer, outputs) if pair.difference > 0]
     assert [pair.what for pair in different] == ["its choice of boxes"]
 
 
@@ -233,14 +235,14 @@ def test_arithmetic_is_counted_without_masks(small):
     proposals = 30 * (8 * 49 * 16 + 16 * 16 + 16 * (4 + 12))
     neck = multiply_adds(torch.nn.Sequential(model.backbone, model.neck), image)
     anchors = places * (8 * 8 * 9 + 8 * 15)
-    assert small.ending.count(model, SIZE) == neck + anchors + proposals
+    assert small.graph_head.count(model, SIZE) == neck + anchors + proposals
 
 
 def test_a_benchmark_runs_it_without_masks(small):
     candidate = Candidate(str(small.path), backend="onnxruntime", threads=1)
     picture = np.zeros((*PICTURE, 3), np.uint8)
     (report,) = compare([candidate], picture, runs=1, warmup=1, starts=0).reports
-    assert report.arithmetic.gflop == 2 * small.ending.count(small.model, SIZE) / 1e9
+    assert report.arithmetic.gflop == 2 * small.graph_head.count(small.model, SIZE) / 1e9
 
 
 @pytest.fixture(

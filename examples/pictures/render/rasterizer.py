@@ -1,4 +1,4 @@
-"""A camera and a z-buffer rasteriser for triangle soups, in NumPy."""
+"""A camera and a z-buffer rasterizer for triangle soups, in NumPy."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from meshes import Array, Solid, normalised
+from meshes import Array, Solid, normalized
 from numpy.typing import ArrayLike, NDArray
 
 Indices = NDArray[np.int64]
@@ -36,8 +36,8 @@ class Camera:
     @property
     def axes(self) -> Array:
         """Rows right, down and forward, (3, 3)."""
-        forward = normalised(np.subtract(self.target, self.eye))
-        right = normalised(np.cross(forward, self.up))
+        forward = normalized(np.subtract(self.target, self.eye))
+        right = normalized(np.cross(forward, self.up))
         return np.stack([right, np.cross(forward, right), forward])
 
     @property
@@ -53,11 +53,11 @@ class Camera:
         return local[..., :2] * nearness[..., None] * self.focal + middle, nearness
 
     def rays(self) -> Array:
-        """Unit view directions (height, width, 3) through the pixel centres."""
+        """Unit view directions (height, width, 3) through the pixel centers."""
         height, width = self.size
         down, right = np.mgrid[:height, :width].astype(np.float32) + 0.5
         local = np.stack([right - width / 2, down - height / 2, np.full_like(down, self.focal)], -1)
-        return normalised(local @ self.axes)
+        return normalized(local @ self.axes)
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Surface:
     material: NDArray[np.int64]
 
 
-def rasterise(pixels: Array, nearness: Array, size: tuple[int, int]) -> Coverage:
+def rasterize(pixels: Array, nearness: Array, size: tuple[int, int]) -> Coverage:
     """Draw triangles with a z-buffer.
 
     Args:
@@ -112,9 +112,9 @@ def rasterise(pixels: Array, nearness: Array, size: tuple[int, int]) -> Coverage
 
 
 def _rows(pixels: Array, height: int) -> tuple[Indices, Indices]:
-    """Every pair of a triangle and a picture row whose pixel centres it may reach."""
+    """Every pair of a triangle and a picture row whose pixel centers it may reach."""
     down = pixels[..., 1]
-    low, high = _first_centre(_least(down), height), _first_centre(-_least(-down), height)
+    low, high = _first_center(_least(down), height), _first_center(-_least(-down), height)
     counts = high - low
     triangle = np.repeat(np.arange(len(pixels)), counts)
     return triangle, np.arange(len(triangle)) - np.repeat(np.cumsum(counts) - counts - low, counts)
@@ -130,7 +130,7 @@ def _spans(pixels: Array, triangle: Indices, row: Indices, width: int) -> tuple[
         column = start[..., 0] + share * (end[..., 0] - start[..., 0])
     first = _least(np.where(crossed, column, np.inf))
     last = -_least(np.where(crossed, -column, np.inf))
-    return _first_centre(first, width), _first_centre(last, width)
+    return _first_center(first, width), _first_center(last, width)
 
 
 def _least(values: Array) -> Array:
@@ -138,8 +138,8 @@ def _least(values: Array) -> Array:
     return np.minimum(np.minimum(values[:, 0], values[:, 1]), values[:, 2])
 
 
-def _first_centre(edge: Array, limit: int) -> Indices:
-    """Index of the first pixel centre at or after `edge`, within 0 to `limit`."""
+def _first_center(edge: Array, limit: int) -> Indices:
+    """Index of the first pixel center at or after `edge`, within 0 to `limit`."""
     return np.ceil(np.clip(edge, 0, limit) - 0.5).astype(np.int64)
 
 
@@ -181,15 +181,15 @@ def _barycentric(corners: Array, column: ArrayLike, row: ArrayLike) -> Array:
 def look(solid: Solid, camera: Camera) -> Surface:
     """The points of `solid` that `camera` sees."""
     pixels, nearness = camera.project(solid.corners)
-    seen = rasterise(pixels, nearness, camera.size).triangle
+    seen = rasterize(pixels, nearness, camera.size).triangle
     row, column = np.nonzero(seen >= 0)
     triangle = seen[row, column]
     weights = _barycentric(pixels[triangle], column + 0.5, row + 0.5) * nearness[triangle]
     weights = (weights / weights.sum(-1, keepdims=True))[:, :, None]
     corners = solid.corners[triangle]
     position = (weights * corners).sum(1)
-    view = normalised(position - np.asarray(camera.eye, np.float32))
+    view = normalized(position - np.asarray(camera.eye, np.float32))
     face = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     normal = (weights * solid.normals[triangle]).sum(1)
     normal *= np.where(((face * view).sum(-1) > 0) ^ ((face * normal).sum(-1) < 0), -1, 1)[:, None]
-    return Surface(seen >= 0, position, normalised(normal), view, solid.material[triangle])
+    return Surface(seen >= 0, position, normalized(normal), view, solid.material[triangle])
