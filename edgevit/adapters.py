@@ -48,7 +48,7 @@ def to_coco(
     """Describe the detections of one image as COCO results.
 
     Args:
-        detections: of the image.
+        detections: what was found in the image, in its own pixels.
         image_id: the image's id in the data set.
         category_ids: the data set's id of each class name; None for the model's class ids.
 

@@ -9,12 +9,9 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-import numpy as np
-
 from edgevit import __version__
 from edgevit.core.machine.cpu import allowed_cpus, cpu_features, cpu_name, usable_cores
-from edgevit.core.model.test_vector import Samples, TestVector
-from edgevit.core.runtime.protocols import AnyArray
+from edgevit.core.model.test_vector import TestVector
 from edgevit.core.runtime.registry import backend_names, get_backend
 from edgevit.errors import BackendError, EdgeVitError, SpecError
 from edgevit.predictor import Predictor
@@ -50,8 +47,8 @@ class Diagnosis:
     """What this machine has.
 
     Args:
-        edgevit: version.
-        python: version.
+        edgevit: version of this package.
+        python: version of the interpreter.
         system: operating system and processor architecture.
         packages: versions of the installed packages that matter.
         cpu: processor name.
@@ -73,7 +70,7 @@ class Diagnosis:
     backends: tuple[BackendState, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Describe as JSON values."""
+        """Give the fields as plain values that `json.dumps` takes, by name."""
         return asdict(self)
 
 
@@ -157,7 +154,8 @@ def _compare(predictor: Predictor, vector: TestVector) -> SelfTest:
         return SelfTest(predictor.backend, predictor.device, None, None, str(exc))
     batch_error = vector.batch.error(batch)
     output_error = max(
-        _relative_error(samples, outputs.get(name)) for name, samples in vector.outputs.items()
+        samples.relative_error(outputs[name]) if name in outputs else float("inf")
+        for name, samples in vector.outputs.items()
     )
     problem = None
     if not batch_error <= BATCH_TOLERANCE:
@@ -165,15 +163,6 @@ def _compare(predictor: Predictor, vector: TestVector) -> SelfTest:
     elif not output_error <= vector.tolerance:
         problem = f"outputs differ by {output_error:.2g}, more than {vector.tolerance:.2g}"
     return SelfTest(predictor.backend, predictor.device, batch_error, output_error, problem)
-
-
-def _relative_error(samples: Samples, output: AnyArray | None) -> float:
-    """Largest difference over the largest value; of class ids, the share that differ."""
-    if output is None:
-        return float("inf")
-    if output.dtype.kind in "iu":
-        return samples.changed(output)
-    return samples.error(output) / max(1.0, float(np.abs(samples.values).max(initial=0)))
 
 
 def _state_of(name: str) -> BackendState:

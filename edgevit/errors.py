@@ -7,7 +7,7 @@ keeps working in code that does not know edgevit.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 __all__ = [
     "BackendError",
@@ -84,15 +84,55 @@ class ZooError(EdgeVitError):
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """Say which of `known` the caller may have meant.
+    """Say which of `known` the caller may have meant; for a message, before what it lists.
 
     Example:
         >>> suggestion("onxruntime", ["onnxruntime", "openvino"])
-        "; did you mean 'onnxruntime'?"
+        " (did you mean 'onnxruntime'?)"
         >>> suggestion("tpu", ["onnxruntime", "openvino"])
         ''
     """
     from difflib import get_close_matches  # not loaded until something is wrong
 
     closest = get_close_matches(name, list(known), n=1)
-    return f"; did you mean {closest[0]!r}?" if closest else ""
+    return f" (did you mean {closest[0]!r}?)" if closest else ""
+
+
+# What each extra of the project installs, as pyproject.toml has it. No public index holds edgevit,
+# so a message names these packages instead of the extra; a program that starts reads no metadata.
+EXTRAS: Mapping[str, tuple[str, ...]] = {
+    "onnxruntime": ("onnxruntime>=1.20",),
+    "openvino": ("openvino>=2026.4",),
+    "tensorrt": (
+        "tensorrt>=8.6.1; platform_machine == 'x86_64' or platform_machine == 'AMD64'",
+        "cuda-bindings>=12.8",
+    ),
+    "cuda": (
+        "onnxruntime-gpu[cuda,cudnn]>=1.21; "
+        "platform_machine == 'x86_64' or platform_machine == 'AMD64'",
+    ),
+    "export": (
+        "torch>=2.5",
+        "onnx>=1.17",
+        "onnxscript>=0.2",
+        "onnxruntime>=1.20",
+        "safetensors>=0.4.3",
+    ),
+    "quantize": ("onnx>=1.17", "onnxruntime>=1.20"),
+    "eval": ("pycocotools>=2.0.8", "pillow>=10.3"),
+    "plot": ("matplotlib>=3.8",),
+}
+
+
+def install_hint(extra: str) -> str:
+    """Write the command that installs what an extra needs on this machine.
+
+    Example:
+        >>> install_hint("quantize")
+        "python -m pip install 'onnx>=1.17' 'onnxruntime>=1.20'"
+    """
+    from platform import machine  # not loaded until something is missing
+
+    wanted = (requirement.partition("; ") for requirement in EXTRAS[extra])
+    here = [name for name, _, marker in wanted if not marker or f"'{machine()}'" in marker]
+    return " ".join(["python -m pip install", *map(repr, here)])

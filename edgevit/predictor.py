@@ -143,7 +143,8 @@ class Predictor:
             score_threshold: 0-1, a detection's score is greater; None for the model's.
             max_detections: how many to answer at most; None for the model's.
             class_names: the classes that are wanted; None for all.
-            masks: `bool` or `rle` for masks in that form, of a model that has them; None for none.
+            masks: `bool` or `rle` for masks in that form, of a model that has them; None to leave
+                them out.
 
         Returns:
             Boxes in source pixels with scores and classes, best first, and timings.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,14 @@ from typing import Any
 from edgevit.core.cache.files import cache_dir
 from edgevit.core.model.spec import InputSpec
 from edgevit.core.model.task import TASKS
-from edgevit.core.records import parse_record, strict_record
+from edgevit.core.records import parse, require, require_count, require_value, shown
 from edgevit.errors import ModelNotFoundError, SpecError, ZooError, suggestion
 
 PACKAGE = Path(__file__).parent
 ASSETS = PACKAGE / "assets"
+SCHEMA = 2  # of `model_zoo.yaml`
 BUNDLED = {name: task.bundled for name, task in TASKS.items()}
-"""Name of the bundled model of each task, of the one that no model's name stands for first."""
+"""Name of the bundled model of each task; the first is what stands for no model's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,10 @@ class ZooFile:
     sha256: str | None
     accuracy: float
 
+    def __post_init__(self) -> None:
+        is_digest = self.sha256 is None or re.fullmatch("[0-9a-f]{64}", self.sha256)
+        require_value("sha256", self.sha256, is_digest, "64 hex digits or null")
+
 
 @dataclass(frozen=True, slots=True)
 class ZooEntry:
@@ -55,7 +60,7 @@ class ZooEntry:
         classes: number of classes.
         dataset: what the weights were trained on and `metric` is measured with.
         metric: what the files' accuracies are, e.g. `top-1`, `AP50` or `mIoU`.
-        licence: of the weights, as far as their publisher states it.
+        license: of the weights, as far as their publisher states it.
         homepage: where the model was published.
         note: what a user should know.
         notice: what a user must be told before the first answer; None where there is nothing.
@@ -73,7 +78,7 @@ class ZooEntry:
     classes: int
     dataset: str
     metric: str
-    licence: str
+    license: str
     homepage: str
     note: str
     notice: str | None
@@ -81,13 +86,21 @@ class ZooEntry:
     bundled: ZooFile | None
     checkpoints: tuple[ZooFile, ...]
 
+    def __post_init__(self) -> None:
+        for name in ("parameters", "multiply_adds", "classes"):
+            require_count(name, getattr(self, name))
+        require(
+            self.bundled or self.checkpoints,
+            "bundled is null and checkpoints is empty: there is neither a file nor a checkpoint",
+        )
+
     @property
     def file(self) -> Path:
         """Where its ONNX file is, or would be: inside the package or in `models_dir()`."""
         return ASSETS / self.bundled.source if self.bundled else models_dir() / f"{self.name}.onnx"
 
     def to_dict(self) -> dict[str, Any]:
-        """Describe as JSON values."""
+        """Give the fields as plain values that `json.dumps` takes, by name."""
         return asdict(self)
 
 
@@ -151,8 +164,8 @@ def zoo_from_data(data: object) -> dict[str, ZooEntry]:
     Raises:
         ZooError: naming the entry and the key that is wrong.
     """
-    if not isinstance(data, dict) or set(data) != {"schema", "models"} or data["schema"] != 1:
-        raise ZooError("the model zoo must be a mapping of `schema: 1` and `models`")
+    if not isinstance(data, dict) or set(data) != {"schema", "models"} or data["schema"] != SCHEMA:
+        raise ZooError(f"the model zoo must be a mapping of `schema: {SCHEMA}` and `models`")
     if not isinstance(data["models"], list):
         raise ZooError("`models` must be a list")
     entries = [_entry_from(record) for record in data["models"]]
@@ -171,7 +184,7 @@ def zoo_entry(name: str) -> ZooEntry:
     zoo = load_zoo()
     if name not in zoo:
         listed = ", ".join(zoo)
-        raise ZooError(f"the zoo has no model {name!r}; it has {listed}{suggestion(name, zoo)}")
+        raise ZooError(f"the zoo has no model {name!r}{suggestion(name, zoo)}; it has {listed}")
     return zoo[name]
 
 
@@ -197,56 +210,11 @@ def how_to_get(entry: ZooEntry) -> str:
 
 
 def _entry_from(record: object) -> ZooEntry:
-    where = record.get("name", "?") if isinstance(record, dict) else "?"
+    name = record.get("name", "?") if isinstance(record, dict) else "?"
     try:
-        data = strict_record(record, tuple(field.name for field in fields(ZooEntry)), "a model")
-        bundled = data["bundled"]
-        entry = ZooEntry(
-            **{
-                **data,
-                "input": parse_record(InputSpec, data["input"], "input"),
-                "bundled": None if bundled is None else _zoo_file(bundled),
-                "checkpoints": tuple(_zoo_file(checkpoint) for checkpoint in data["checkpoints"]),
-            }
-        )
-    except (SpecError, TypeError) as exc:
-        raise ZooError(f"model {where!r} of the zoo: {exc}") from exc
-    _check_entry(entry)
-    return entry
-
-
-def _zoo_file(data: object) -> ZooFile:
-    file = parse_record(ZooFile, data, "a file")
-    is_digest = file.sha256 is None or re.fullmatch("[0-9a-f]{64}", str(file.sha256))
-    if not is_digest or not isinstance(file.accuracy, float) or not isinstance(file.source, str):
-        raise SpecError(
-            f"a file needs source (text), sha256 (64 hex digits or null) and accuracy, not {data!r}"
-        )
-    return file
-
-
-def _check_entry(entry: ZooEntry) -> None:
-    texts = (
-        "name",
-        "family",
-        "variant",
-        "task",
-        "dataset",
-        "metric",
-        "licence",
-        "homepage",
-        "note",
-    )
-    for field in texts:
-        if not isinstance(getattr(entry, field), str):
-            raise ZooError(f"model {entry.name!r} of the zoo: {field} must be a text")
-    for field in ("parameters", "multiply_adds", "classes"):
-        if not isinstance(getattr(entry, field), int) or getattr(entry, field) < 1:
-            raise ZooError(f"model {entry.name!r} of the zoo: {field} must be a positive number")
-    if not isinstance(entry.notice, str | None):
-        raise ZooError(f"model {entry.name!r} of the zoo: notice must be a text or null")
-    if entry.bundled is None and not entry.checkpoints:
-        raise ZooError(f"model {entry.name!r} of the zoo has neither a file nor a checkpoint")
+        return parse(ZooEntry, record, f"models[{shown(name)}]")
+    except SpecError as exc:
+        raise ZooError(f"the model zoo is damaged: {exc}") from exc
 
 
 def _zoo_path() -> Path:

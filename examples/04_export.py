@@ -1,6 +1,7 @@
 """Export a checkpoint and prove the file: `04_export.py [VARIANT [CHECKPOINT [OUTPUT]]]`.
 
-Needs PyTorch (`pip install 'edgevit[export]'`). Without CHECKPOINT the weights are fresh.
+Needs PyTorch (in the clone: `python -m pip install '.[export]'`). Without CHECKPOINT the weights
+are fresh.
 """
 
 import sys
@@ -9,7 +10,11 @@ from pathlib import Path
 
 import edgevit
 from edgevit.doctor import self_test
-from edgevit.export import export_model
+
+try:
+    from edgevit.export import export_model
+except ImportError as exc:
+    sys.exit(f"this example needs PyTorch ({exc}); in the clone: python -m pip install '.[export]'")
 
 variant = sys.argv[1] if len(sys.argv) > 1 else "cas_vit_xs"
 checkpoint = sys.argv[2] if len(sys.argv) > 2 else None

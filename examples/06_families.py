@@ -1,7 +1,7 @@
 """Load, export and predict with each family: `06_families.py [VARIANT=CHECKPOINT...]`.
 
-Needs PyTorch (`pip install 'edgevit[export]'`). Without arguments one variant of each family gets
-a checkpoint of fresh weights, in place of the official one that `edgevit zoo show VARIANT` names.
+Needs PyTorch (in the clone: `python -m pip install '.[export]'`). Without arguments one variant of
+each family gets fresh weights, in place of those that `edgevit zoo show VARIANT` names.
 """
 
 import sys
@@ -9,12 +9,17 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import torch
 
 import edgevit
-from edgevit import models
-from edgevit.export import export_model
-from edgevit.export.checkpoint.weights import read_checkpoint
+
+try:
+    import torch
+
+    from edgevit import models
+    from edgevit.export import export_model
+    from edgevit.export.checkpoint.weights import read_checkpoint
+except ImportError as exc:
+    sys.exit(f"this example needs PyTorch ({exc}); in the clone: python -m pip install '.[export]'")
 
 PICTURE = Path(__file__).parent / "pictures" / "airliner.jpg"
 

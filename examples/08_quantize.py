@@ -1,7 +1,8 @@
 """Write a model with int8 arithmetic: `08_quantize.py [MODEL [PICTURES [OUTPUT]]]`.
 
-Needs onnx (`pip install 'edgevit[quantize]'`). PICTURES is a folder of about a hundred of the kind
-that the model will see; the rendered ones that are taken without it are too few to rely on.
+Needs onnx (in the clone: `python -m pip install '.[quantize]'`). PICTURES is a folder of about a
+hundred of the kind that the model will see; the rendered ones that are taken without it are too few
+to rely on.
 """
 
 import sys
@@ -9,8 +10,12 @@ import tempfile
 from pathlib import Path
 
 import edgevit
-from edgevit.convert import quantize
 from edgevit.doctor import self_test
+
+try:
+    from edgevit.convert import quantize
+except ImportError as exc:
+    sys.exit(f"this example needs onnx ({exc}); in the clone: python -m pip install '.[quantize]'")
 
 pictures = Path(__file__).parent / "pictures"
 model = sys.argv[1] if len(sys.argv) > 1 else edgevit.Predictor().path

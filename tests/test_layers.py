@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from graphlib import TopologicalSorter
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -16,13 +17,14 @@ VENDORS = {"torch", "onnx", "onnxruntime", "openvino", "tensorrt"}
 # Whatever stands on a floor may import from the floors after it, and from itself.
 HOUSE = (
     "cli -> tune export -> convert parity benchmark doctor -> evaluate -> predictor "
-    "-> zoo drawing adapters -> core -> errors"
+    "-> zoo drawing adapters markdown -> core -> errors"
 )
 CORE = "tasks -> image runtime -> model machine -> records cache"
 # What stands beside the floors, or may import from beside them.
 BESIDE = {
     "backend": {"core", "_lazy"},
     "testing": {"backend", "core", "errors"},
+    "heads": {"core"},
     "models": {"core", "errors"},
     "cli": {"models"},
     "export": {"models", "_lazy"},
@@ -152,7 +154,7 @@ def modules_after(statement):
 
 
 def test_importing_edgevit_is_light():
-    heavy = VENDORS | {"cv2", "yaml", "click", "rich", "PIL"}
+    heavy = VENDORS | {"cv2", "yaml", "click", "rich", "PIL", "matplotlib", "filelock"}
     assert not modules_after("import edgevit") & heavy
 
 
@@ -166,6 +168,7 @@ def test_predicting_loads_neither_torch_nor_onnx_nor_the_command_line(tiny):
         "click",
         "rich",
         "PIL",
+        "filelock",
     }
 
 
@@ -179,19 +182,38 @@ def test_converting_a_file_loads_onnx_but_not_torch(converter):
 
 def test_the_public_names_are_these():
     import edgevit
+    from edgevit import errors
 
-    assert sorted(edgevit.__all__) == [
-        "Classification",
-        "Detections",
-        "Geometry",
-        "InputSpec",
-        "ModelSpec",
-        "Predictor",
-        "Segmentation",
-        "draw",
-    ]
+    names = "Classification Detections Geometry InputSpec ModelSpec Predictor Segmentation"
+    assert edgevit.__all__ == sorted([*names.split(), "draw", "load_image", *errors.__all__])
     assert set(edgevit.__all__) <= set(dir(edgevit))
     assert all(getattr(edgevit, name) is not None for name in edgevit.__all__)
+
+
+@pytest.mark.parametrize("module", ["evaluate", "tune", "parity", "benchmark", "convert", "heads"])
+def test_features_are_loaded_when_they_are_first_named(module):
+    loaded = f"'edgevit.{module}' in sys.modules"
+    statement = f"import edgevit; assert not {loaded}; edgevit.{module}.__name__; assert {loaded}"
+    assert not modules_after(statement) & {"torch", "click", "rich"}
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "edgevit",
+        "edgevit.backend",
+        "edgevit.convert",
+        pytest.param("edgevit.export", marks=pytest.mark.torch),
+    ],
+)
+def test_type_checkers_see_the_names_that_are_loaded_on_first_use(module):
+    facade = import_module(module)
+    tree = ast.parse(Path(facade.__file__).read_text(encoding="utf-8"))
+    (block,) = (node for node in tree.body if isinstance(node, ast.If))
+    seen = {imported.names[0].asname: imported.module for imported in block.body}
+    assert sorted(seen) == facade.__all__
+    for name, home in seen.items():
+        assert getattr(facade, name) is getattr(import_module(home), name)
 
 
 def test_a_name_that_edgevit_lacks_is_an_attribute_error():

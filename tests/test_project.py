@@ -87,6 +87,18 @@ def test_the_camera_example_says_that_a_source_cannot_be_opened():
     assert "'nowhere.avi' cannot be opened" in done.stderr
 
 
+@pytest.mark.parametrize("name", ["04_export.py", "06_families.py", "08_quantize.py"])
+def test_an_example_whose_packages_are_not_installed_ends_in_a_sentence(name):
+    program = (
+        "import runpy, sys; sys.modules['torch'] = sys.modules['onnx'] = None; "
+        f"sys.argv = [{name!r}]; runpy.run_path({str(ROOT / 'examples' / name)!r})"
+    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert done.stderr.startswith("this example needs ")
+
+
 def test_numbered_examples_stay_short():
     long = [
         n

@@ -2,6 +2,8 @@ import copy
 import hashlib
 
 import pytest
+from documents import mutated
+from hypothesis import given
 
 from edgevit.core.model.metadata import read_metadata, read_multiply_adds
 from edgevit.core.model.spec import ModelSpec
@@ -19,7 +21,7 @@ ENTRY = {
     "classes": 3,
     "dataset": "none",
     "metric": "top-1",
-    "licence": "Apache-2.0",
+    "license": "Apache-2.0",
     "homepage": "https://example.org",
     "note": "",
     "notice": None,
@@ -40,7 +42,7 @@ ENTRY = {
 
 
 def zoo_with(**changes):
-    return zoo_from_data({"schema": 1, "models": [{**copy.deepcopy(ENTRY), **changes}]})
+    return zoo_from_data({"schema": 2, "models": [{**copy.deepcopy(ENTRY), **changes}]})
 
 
 def test_a_sound_entry_is_read():
@@ -48,11 +50,11 @@ def test_a_sound_entry_is_read():
 
 
 def test_an_empty_zoo_is_a_zoo():
-    assert zoo_from_data({"schema": 1, "models": []}) == {}
+    assert zoo_from_data({"schema": 2, "models": []}) == {}
 
 
 @pytest.mark.parametrize(
-    "data", [None, [], {}, {"schema": 2, "models": []}, {"schema": 1, "models": 3}]
+    "data", [None, [], {}, {"schema": 1, "models": []}, {"schema": 2, "models": 3}]
 )
 def test_data_of_another_form_is_refused(data):
     with pytest.raises(ZooError, match=r"the model zoo must|must be a list"):
@@ -63,12 +65,12 @@ def test_data_of_another_form_is_refused(data):
     ("changes", "message"),
     [
         ({"surprise": 1}, "unknown key 'surprise'"),
-        ({"licence": None}, "licence must be a text"),
+        ({"license": None}, "license must be a text"),
         ({"notice": 1}, "notice must be a text or null"),
-        ({"parameters": 0}, "parameters must be a positive number"),
-        ({"multiply_adds": 0.5}, "multiply_adds must be a positive number"),
+        ({"parameters": 0}, "parameters must be a whole number"),
+        ({"multiply_adds": 0.5}, "multiply_adds must be a whole number"),
         ({"checkpoints": []}, "neither a file nor a checkpoint"),
-        ({"checkpoints": 3}, "not iterable"),
+        ({"checkpoints": 3}, "must be a list, not 3"),
         (
             {"checkpoints": [{"source": "x", "sha256": "ab", "accuracy": 1.0}]},
             "64 hex digits or null",
@@ -83,9 +85,23 @@ def test_a_wrong_entry_is_refused_by_name(changes, message):
         zoo_with(**changes)
 
 
+@given(mutated(ENTRY))
+def test_any_value_in_any_place_is_read_or_refused(entry):
+    try:
+        zoo_from_data({"schema": 2, "models": [entry]})
+    except ZooError as exc:
+        assert str(exc).isprintable()
+
+
+def test_entries_survive_being_written():
+    zoo = load_zoo()
+    data = {"schema": 2, "models": [entry.to_dict() for entry in zoo.values()]}
+    assert zoo_from_data(data) == zoo
+
+
 def test_two_entries_of_one_name_are_refused():
     with pytest.raises(ZooError, match="same name"):
-        zoo_from_data({"schema": 1, "models": [ENTRY, ENTRY]})
+        zoo_from_data({"schema": 2, "models": [ENTRY, ENTRY]})
 
 
 def test_the_shipped_zoo_has_the_official_classifiers():
@@ -142,4 +158,4 @@ def test_an_unknown_name_suggests_the_closest():
 
 def test_the_yaml_file_is_plain_data(request):
     path = request.config.rootpath / "model_zoo.yaml"
-    assert read_yaml(path)["schema"] == 1
+    assert read_yaml(path)["schema"] == 2

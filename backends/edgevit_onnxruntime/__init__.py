@@ -175,7 +175,7 @@ def _require_fixed_shapes(session: onnxruntime.InferenceSession) -> None:
         if not all(isinstance(axis, int) for axis in value.shape):
             raise LoadError(
                 f"a CUDA graph needs fixed shapes, and {value.name!r} has {value.shape}; "
-                "pass cuda_graph=False, or export without --dynamic-batch"
+                "pass `cuda_graph=False`, or export without --dynamic-batch"
             )
 
 
@@ -247,5 +247,5 @@ def _refuse_fallback(session: onnxruntime.InferenceSession, provider: str, devic
     if active[0] != provider:
         raise LoadError(
             f"ONNX Runtime could not start {provider} for device {device!r} and fell back to "
-            f"{active[0]}; check its driver and libraries, or pass device='cpu'"
+            f"{active[0]}; check its driver and libraries, or pass `device='cpu'`"
         )

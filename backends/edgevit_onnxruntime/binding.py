@@ -150,7 +150,7 @@ class _Place:
         self._session.run_with_iobinding(self._binding, self._options)
 
     def read(self) -> dict[str, AnyArray]:
-        """Copy the outputs from the device."""
+        """Copy the outputs from the device to new arrays on the host, by name."""
         arrays = self._binding.copy_outputs_to_cpu()
         return {info.name: array for info, array in zip(self._outputs, arrays, strict=True)}
 

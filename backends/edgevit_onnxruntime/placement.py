@@ -41,7 +41,7 @@ def report_placement(session: onnxruntime.InferenceSession, provider: str, devic
     if set(placed) == {CPU}:
         raise LoadError(
             f"ONNX Runtime gives none of the model's {total} nodes to {provider} for device "
-            f"{device!r} and all to the processor; pass device='cpu', or export without the "
+            f"{device!r} and all to the processor; pass `device='cpu'`, or export without the "
             f"operators that {provider} lacks: {_listed(placed[CPU])}"
         )
     if set(placed) == {provider}:

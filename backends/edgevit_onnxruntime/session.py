@@ -23,7 +23,7 @@ DTYPES = {
 
 
 class OnnxRuntimeSession:
-    """One model in ONNX Runtime."""
+    """One model in ONNX Runtime, an `edgevit.backend.Session` whose outputs are new arrays."""
 
     def __init__(self, session: onnxruntime.InferenceSession) -> None:
         self._session: onnxruntime.InferenceSession | None = session
@@ -42,7 +42,7 @@ class OnnxRuntimeSession:
         return dict(zip(self._output_names, outputs, strict=True))
 
     def close(self) -> None:
-        """Release the model."""
+        """Release the model's memory; later runs raise InferenceError."""
         self._session = None
 
 
@@ -61,10 +61,10 @@ def tensor_info(value: onnxruntime.NodeArg) -> TensorInfo:
 
 
 def inference_error(exc: Exception) -> InferenceError:
-    """What a failure while running is to edgevit."""
+    """Wrap what ONNX Runtime raised while it ran."""
     return InferenceError(f"ONNX Runtime failed while running: {exc}")
 
 
 def closed() -> InferenceError:
-    """What a use after `close` is to edgevit."""
+    """Make the error of a run after `close`."""
     return InferenceError("the session is closed; load the model again")

@@ -54,7 +54,7 @@ class TensorRTBackend:
         self._dla_cores: int | None = None
 
     def devices(self) -> list[str]:
-        """GPUs, then DLA cores."""
+        """Names of this machine's GPUs, `cuda:0` on, and then of its DLA cores, `dla:0` on."""
         if self._dla_cores is None:
             from edgevit_tensorrt.loading import dla_cores
 

@@ -26,7 +26,7 @@ class CudaError(Exception):
 
 
 class NoDriverError(Exception):
-    """The CUDA driver does not answer."""
+    """The CUDA driver is missing or does not answer; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Resource:
     """Something on the GPU with an address or a handle, given back with the last reference."""
 
     def __init__(self, address: int, free: Callable[[], object]) -> None:
-        """Own it.
+        """Own what is at an address.
 
         Args:
             address: device address, host address or handle.
@@ -61,7 +61,7 @@ class PinnedMemory(Resource):
     """Host memory that the GPU copies from and to without the processor."""
 
     def __init__(self, address: int, size: int, free: Callable[[], object]) -> None:
-        """Own it; `size` is in bytes."""
+        """Own `size` bytes at the host address `address`; see `Resource`."""
         super().__init__(address, free)
         self.__array_interface__ = {
             "shape": (size,),
@@ -79,7 +79,7 @@ class Graph(Protocol):
     """Work of a stream that was captured, to be repeated by one call."""
 
     def launch(self) -> None:
-        """Queue the work again on its stream."""
+        """Queue the captured work once more, on the stream that it was captured from."""
 
 
 class Stream(Protocol):
@@ -89,10 +89,10 @@ class Stream(Protocol):
     can_capture: bool
 
     def copy_to_device(self, address: int, source: Bytes) -> None:
-        """Queue a copy of pinned memory to the device."""
+        """Queue a copy of pinned memory to the device; both must last until it is done."""
 
     def copy_to_host(self, target: Bytes, address: int) -> None:
-        """Queue a copy from the device to pinned memory."""
+        """Queue a copy from the device to pinned memory; both must last until it is done."""
 
     def wait_for(self, other: int) -> None:
         """Let later work wait for what another library has queued on its stream `other`."""
@@ -105,20 +105,20 @@ class Stream(Protocol):
         """
 
     def synchronize(self) -> None:
-        """Wait until all queued work is done."""
+        """Block the calling thread until all work queued so far is done."""
 
 
 class Gpu(Protocol):
-    """One GPU's primary context."""
+    """The primary context of one GPU, which lasts as long as the process."""
 
     def active(self) -> AbstractContextManager[None]:
         """Make the context the calling thread's own for a `with` block."""
 
     def allocate(self, size: int) -> Resource:
-        """Allocate `size` bytes on the device."""
+        """Allocate `size` bytes on the device, which are freed with the Resource."""
 
     def allocate_pinned(self, size: int) -> Bytes:
-        """Allocate `size` bytes of pinned host memory."""
+        """Allocate uint8 (size,) in pinned host memory, which is freed with its last view."""
 
     def create_stream(self) -> Stream:
         """Make a stream that waits for no other one."""
@@ -137,13 +137,13 @@ class Driver(Protocol):
         """
 
     def count(self) -> int:
-        """How many GPUs this process may use."""
+        """Number of GPUs that this process may use, 0 or more."""
 
     def version(self) -> str:
         """CUDA version of the driver, e.g. `12.6`."""
 
     def info(self, index: int) -> GpuInfo:
-        """Describe a GPU."""
+        """Name and compute capability of a GPU, by its number from 0 on."""
 
     def open(self, index: int) -> Gpu:
         """Retain a GPU's primary context, once for each GPU."""

@@ -51,7 +51,7 @@ class CudaGraph:
         self._stream = stream
 
     def launch(self) -> None:
-        """Queue the work again."""
+        """Queue the captured work once more, by one driver call."""
         call(driver.cuGraphLaunch, self._executable, self._stream.handle)
 
 
@@ -67,11 +67,11 @@ class CudaStream:
         self._owner = Resource(self.handle, partial(gpu.give_back, driver.cuStreamDestroy, made))
 
     def copy_to_device(self, address: int, source: Bytes) -> None:
-        """Queue a copy."""
+        """Queue a copy from pinned memory, which must last until it is done."""
         call(driver.cuMemcpyHtoDAsync, address, host_address(source), source.nbytes, self.handle)
 
     def copy_to_host(self, target: Bytes, address: int) -> None:
-        """Queue a copy."""
+        """Queue a copy to pinned memory, which must last until it is done."""
         call(driver.cuMemcpyDtoHAsync, host_address(target), address, target.nbytes, self.handle)
 
     def wait_for(self, other: int) -> None:
@@ -98,7 +98,7 @@ class CudaStream:
         return CudaGraph(self._gpu, call(driver.cuStreamEndCapture, self.handle), self)
 
     def synchronize(self) -> None:
-        """Wait."""
+        """Block until all queued work is done."""
         call(driver.cuStreamSynchronize, self.handle)
 
 
@@ -123,18 +123,18 @@ class CudaGpu:
             call(function, thing)
 
     def allocate(self, size: int) -> Resource:
-        """Allocate on the device."""
+        """Allocate `size` bytes on the device."""
         made = call(driver.cuMemAlloc, size)
         return Resource(int(made), partial(self.give_back, driver.cuMemFree, made))
 
     def allocate_pinned(self, size: int) -> Bytes:
-        """Allocate pinned host memory."""
+        """Allocate uint8 (size,) in pinned host memory."""
         address = int(call(driver.cuMemAllocHost, size))
         free = partial(self.give_back, driver.cuMemFreeHost, address)
         return PinnedMemory(address, size, free).array()
 
     def create_stream(self) -> CudaStream:
-        """Make a stream."""
+        """Make a stream that does not wait for the default one."""
         return CudaStream(self)
 
 
@@ -144,22 +144,22 @@ class CudaDriver:
     library = "cuda-bindings"
 
     def start(self) -> None:
-        """Initialise CUDA."""
+        """Initialise CUDA; later calls change nothing."""
         try:
             call(driver.cuInit, 0)
         except (CudaError, RuntimeError) as exc:  # RuntimeError: there is no libcuda
             raise NoDriverError(str(exc)) from exc
 
     def count(self) -> int:
-        """Count the GPUs."""
+        """Number of GPUs that `CUDA_VISIBLE_DEVICES` leaves."""
         return int(call(driver.cuDeviceGetCount))
 
     def version(self) -> str:
-        """Ask the driver."""
+        """CUDA version that the driver supports, e.g. `12.6`."""
         return cuda_version(call(driver.cuDriverGetVersion))
 
     def info(self, index: int) -> GpuInfo:
-        """Ask for name and compute capability."""
+        """Name and compute capability, without a context on the GPU."""
         device = call(driver.cuDeviceGet, index)
         name: bytes = call(driver.cuDeviceGetName, 256, device)
         major, minor = (
@@ -172,7 +172,7 @@ class CudaDriver:
         return GpuInfo(name.rstrip(b"\0").decode(errors="replace"), f"{major}.{minor}")
 
     def open(self, index: int) -> CudaGpu:
-        """Retain the primary context."""
+        """Retain the primary context on the first call for a GPU, and share it afterwards."""
         return _open(index)
 
 

@@ -26,7 +26,7 @@ NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING, for which PyCUDA has no name
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turn PyCUDA's errors into ours."""
+    """Raise PyCUDA's errors inside a `with` block as CudaError."""
     import pycuda.driver
 
     try:
@@ -49,12 +49,12 @@ class PycudaStream:
         self._owner = Resource(self.handle, partial(gpu.drop, self._held))
 
     def copy_to_device(self, address: int, source: Bytes) -> None:
-        """Queue a copy."""
+        """Queue a copy from pinned memory, which must last until it is done."""
         with translated():
             self._driver.memcpy_htod_async(address, source, self._held[0])
 
     def copy_to_host(self, target: Bytes, address: int) -> None:
-        """Queue a copy."""
+        """Queue a copy to pinned memory, which must last until it is done."""
         with translated():
             self._driver.memcpy_dtoh_async(target, address, self._held[0])
 
@@ -64,11 +64,11 @@ class PycudaStream:
             self._driver.Context.synchronize()
 
     def capture(self, work: Callable[[], object]) -> Graph:
-        """Refuse."""
+        """Raise CudaError, always; `can_capture` says so beforehand."""
         raise CudaError("PyCUDA has no CUDA graphs")
 
     def synchronize(self) -> None:
-        """Wait."""
+        """Block until all queued work is done."""
         with translated():
             self._held[0].synchronize()
 
@@ -97,20 +97,20 @@ class PycudaGpu:
             held.clear()
 
     def allocate(self, size: int) -> Resource:
-        """Allocate on the device."""
+        """Allocate `size` bytes on the device."""
         with translated():
             held = [self.driver.mem_alloc(size)]
         return Resource(int(held[0]), partial(self.drop, held))
 
     def allocate_pinned(self, size: int) -> Bytes:
-        """Allocate pinned host memory."""
+        """Allocate uint8 (size,) in pinned host memory."""
         with translated():
             held = [self.driver.pagelocked_empty(size, np.uint8)]
         address = host_address(held[0])
         return PinnedMemory(address, size, partial(self.drop, held)).array()
 
     def create_stream(self) -> PycudaStream:
-        """Make a stream."""
+        """Make a stream that does not wait for the default one."""
         return PycudaStream(self)
 
 
@@ -132,21 +132,21 @@ class PycudaDriver:
         self._driver: Any = pycuda.driver
 
     def count(self) -> int:
-        """Count the GPUs."""
+        """Number of GPUs that `CUDA_VISIBLE_DEVICES` leaves."""
         return int(self._driver.Device.count())
 
     def version(self) -> str:
-        """Ask the driver."""
+        """CUDA version that the driver supports, e.g. `12.6`."""
         return cuda_version(self._driver.get_driver_version())
 
     def info(self, index: int) -> GpuInfo:
-        """Ask for name and compute capability."""
+        """Name and compute capability, without a context on the GPU."""
         device = self._driver.Device(index)
         major, minor = device.compute_capability()
         return GpuInfo(device.name(), f"{major}.{minor}")
 
     def open(self, index: int) -> PycudaGpu:
-        """Retain the primary context."""
+        """Retain the primary context on the first call for a GPU, and share it afterwards."""
         return _open(self._driver, index)
 
 

@@ -26,7 +26,7 @@ Emit = Callable[[Mapping[str, Any]], None]
 
 
 def main() -> None:
-    """Serve one request."""
+    """Read one Request from the standard input, build its engine, and report how that ended."""
     emit = _events()
     request = Request(**json.loads(sys.stdin.readline()))
     Thread(target=_die_with_parent, daemon=True).start()
@@ -55,7 +55,7 @@ def _events() -> Emit:
 
 
 class _Passing(logging.Handler):
-    """Passes log records on to the parent."""
+    """Sends log records to the parent, as events of a line each."""
 
     def __init__(self, emit: Emit) -> None:
         super().__init__()

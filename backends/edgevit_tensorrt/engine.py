@@ -93,7 +93,7 @@ class OutputMemory(trt.IOutputAllocator):
         return self.reallocate_output(tensor_name, memory, size, alignment)
 
     def notify_shape(self, tensor_name: str, shape: Any) -> None:
-        """Learn the shape."""
+        """Keep the shape that a run's output turned out to have, before it is read."""
         self.shape = tuple(shape)
 
 

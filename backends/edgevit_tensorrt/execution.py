@@ -73,7 +73,11 @@ class Execution:
                 raise
 
     def wait(self) -> None:
-        """Wait until the run is done."""
+        """Block until the last run is done.
+
+        Raises:
+            InferenceError: if it failed.
+        """
         with self._engine.gpu.active(), self._failures():
             self._stream.synchronize()
 

@@ -40,9 +40,9 @@ def load(
 
     Args:
         model: the ONNX file.
-        device: where to run it.
-        available: the devices that there are.
-        options: the backend's.
+        device: `cuda:N` or `dla:N`, one of `available`.
+        available: the devices that this machine has, by name.
+        options: what the user gave, unchecked.
         driver: how CUDA is reached.
 
     Raises:
@@ -77,7 +77,7 @@ class Source:
         device: the device's name.
         gpu: index of the GPU.
         dla: index of the DLA core; None for the GPU.
-        options: the user's.
+        options: what the user gave, checked.
         driver: how CUDA is reached.
     """
 

@@ -29,7 +29,7 @@ class Log(trt.ILogger):
         self._lock = Lock()
 
     def log(self, severity: Any, message: str) -> None:
-        """Take one message."""
+        """Keep an error, and pass anything else but VERBOSE on; TensorRT calls this."""
         if severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR):
             with self._lock:
                 self._errors.append((get_ident(), message))
@@ -52,11 +52,11 @@ class Log(trt.ILogger):
         return [message for _, message in mine]
 
     def reason(self, otherwise: str) -> str:
-        """Put this thread's errors into one text."""
+        """Join this thread's errors into one text and forget them; `otherwise` if it has none."""
         return " ".join(self.take_errors()) or otherwise
 
 
 @cache
 def the_log() -> Log:
-    """The log of this process."""
+    """The one log of this process; TensorRT keeps the first that it is given."""
     return Log()

@@ -67,7 +67,7 @@ def _parser_error(error: Any) -> str:
 
 
 def configure(builder: Any, request: Request) -> Any:
-    """Make the builder's configuration."""
+    """Make TensorRT's IBuilderConfig of a request's options and device."""
     options = request.build
     config = builder.create_builder_config()
     if not options["tf32"]:

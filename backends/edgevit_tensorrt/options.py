@@ -37,7 +37,7 @@ class BuildOptions:
     profiles: tuple[Profile, ...] | None
 
     def facts(self) -> dict[str, Any]:
-        """Describe as JSON values."""
+        """Give the fields as JSON values, as the cache's key takes them."""
         return asdict(self)
 
 
@@ -48,7 +48,7 @@ class Options:
     Args:
         build: what the engine depends on.
         threads: processor threads of the builder.
-        contexts: runs at a time.
+        contexts: how many runs may be in flight at a time.
         cuda_graph: whether a run whose shapes stay the same is captured.
         cache: folder of engines; None to keep none.
     """

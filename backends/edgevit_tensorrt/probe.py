@@ -36,7 +36,7 @@ def start() -> Driver:
         BackendError: if this TensorRT is too old, or damaged.
     """
     if "tensorrt" not in sys.modules and find_spec("tensorrt") is None:
-        raise ImportError("the package tensorrt is not installed")
+        raise ModuleNotFoundError("the package tensorrt is not installed", name="tensorrt")
     from edgevit_tensorrt.buffers import NoDriverError  # most machines stop above
     from edgevit_tensorrt.drivers import find_driver
 

@@ -17,7 +17,7 @@ class Progress(trt.IProgressMonitor):
         self._steps: dict[str, int] = {}
 
     def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
-        """Note the outermost phase's steps."""
+        """Remember how many steps a phase has, if it is an outermost one."""
         if not parent_phase:
             self._steps[phase_name] = num_steps
 
@@ -29,5 +29,5 @@ class Progress(trt.IProgressMonitor):
         return True
 
     def phase_finish(self, phase_name: str) -> None:
-        """Forget a phase."""
+        """Forget a phase; a later one may have its name."""
         self._steps.pop(phase_name, None)

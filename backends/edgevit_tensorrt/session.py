@@ -35,7 +35,7 @@ class TensorRTRun:
         self._execution_number = execution.number
 
     def result(self) -> dict[str, AnyArray]:
-        """Wait for the outputs; they are borrowed."""
+        """Wait for the run and take its outputs, as `edgevit.backend.RunHandle` says."""
         self._session.require_valid(self._number)
         if self._execution.number != self._execution_number:
             raise InferenceError("this run's outputs are gone: a later one failed in their place")
@@ -64,13 +64,13 @@ class TensorRTSession:
         Args:
             engine: the first engine.
             gpu_index: index of its GPU.
-            contexts: runs at a time.
+            contexts: how many runs may be in flight at a time.
             cuda_graph: whether runs may be captured.
             grow: makes an engine for shapes that the others do not take; None to refuse these.
 
         Raises:
             LoadError: if there is not enough memory for a context.
-            CudaError: likewise.
+            CudaError: if it is CUDA that says so.
         """
         self.inputs, self.outputs = engine.inputs, engine.outputs
         self.max_in_flight = contexts

@@ -20,8 +20,6 @@ from edgevit.benchmark.report import (
     Comparison,
     Percentiles,
 )
-from edgevit.core.machine.memory import resident_mib
-from edgevit.core.machine.state import Conditions, MachineState
 
 __all__ = [
     "MATMUL",
@@ -36,6 +34,5 @@ __all__ = [
     "Percentiles",
     "card",
     "compare",
-    "resident_mib",
     "write_plot",
 ]

@@ -45,7 +45,7 @@ class MatrixProduct:
         self._times_s.append(perf_counter() - started)
 
     def arithmetic(self, model: Path, runtime_ms: float) -> Arithmetic:
-        """Compare a model with it.
+        """Compare a model's rate of arithmetic with the product's.
 
         Args:
             model: the ONNX file.
@@ -59,7 +59,7 @@ class MatrixProduct:
         return Arithmetic(gflop, rate, matrix_rate, share)
 
     def close(self) -> None:
-        """Release it."""
+        """Close the session that multiplies, if the runtime has one."""
         if self._session is not None:
             self._session.close()
 

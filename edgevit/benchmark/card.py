@@ -11,6 +11,7 @@ from edgevit.benchmark.table import (
     latency_table,
     stage_table,
 )
+from edgevit.markdown import markdown_table
 
 
 def card(comparison: Comparison, plot: str | None = None) -> str:
@@ -18,7 +19,7 @@ def card(comparison: Comparison, plot: str | None = None) -> str:
 
     Args:
         comparison: what `compare` answered.
-        plot: address of its plot, relative to the card; None for none.
+        plot: address of its plot, relative to the card; None to leave it out.
 
     Returns:
         The document.
@@ -77,10 +78,4 @@ def _files(comparison: Comparison) -> str:
 
 
 def _markdown(table: Table) -> str:
-    marks = [":--" if index < table.left else "--:" for index in range(len(table.headings))]
-    lines = [table.headings, tuple(marks), *table.rows]
-    return "\n".join(f"| {' | '.join(_cell(text) for text in line)} |" for line in lines)
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
+    return markdown_table(table.headings, table.rows, left=table.left)

@@ -70,7 +70,11 @@ class Lane:
         self.starts.append(start(self.predictor, size, self.threads, count))
 
     def report(self, product: MatrixProduct) -> BenchmarkReport:
-        """Summarise what was measured."""
+        """Sum the turns up, which may go on afterwards.
+
+        Args:
+            product: the same runtime's matrix product, for the share of its rate.
+        """
         times = dict(zip(COLUMNS, np.asarray(self.pairs).T, strict=True))
         stages_ms = {name: Percentiles.of(values) for name, values in times.items()}
         predictor = self.predictor

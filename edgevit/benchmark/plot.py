@@ -1,72 +1,64 @@
-"""A plot of latency and accuracy: what a candidate costs, what it is worth, and which are best."""
+"""A plot of latency and accuracy: what a candidate costs, what it is worth, and which are best.
+
+matplotlib draws it, through its objects alone: no window, and no state that a caller would share.
+"""
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from edgevit.benchmark.drawing import CIRCLE, CORNERS, Drawing, Line, Mark, Point, Text
 from edgevit.benchmark.report import Accuracy, BenchmarkReport, Comparison
 from edgevit.core.cache.files import write_atomically
-from edgevit.errors import InputError
+from edgevit.errors import EdgeVitError, InputError, install_hint
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 SUFFIXES = (".png", ".svg")
 
 COLORS = ("#1f6fb4", "#d1621b", "#2c8c4a", "#8a4fb0", "#a33b3b", "#4d4d4d")  # backends
-SHAPES = (CIRCLE, *CORNERS)  # precisions
-GREY, LIGHT, PALE, DARK = "#8a8a8a", "#b8b8b8", "#e4e4e4", "#222222"
-
-LEFT, TOP, PLOT_WIDTH, PLOT_HEIGHT = 62, 58, 500, 330
-LEGEND_X, LINE = 590, 19
-RADIUS = 5.0
+SHAPES = ("o", "s", "^", "D")  # precisions
+GREY, LIGHT, PALE = "#707070", "#b8b8b8", "#e4e4e4"
 WIDE_RANGE = 8  # from here on the latency axis is logarithmic
+DPI = 150
+SETTINGS: dict[Any, Any] = {  # each release of matplotlib has its own type of the keys
+    "svg.hashsalt": "edgevit",  # the same comparison gives the same file
+    "svg.fonttype": "none",  # texts stay texts
+    "text.parse_math": False,  # a name may hold a dollar
+}
 
-# Where a number may stand beside its mark, the best place first.
-PLACES = [
-    (reach * dx, reach * dy)
-    for reach in (13, 22, 32, 44)
-    for dx, dy in ((0, -1), (-0.75, -0.75), (0.75, -0.75), (0.75, 0.75), (0, 1), (-1, 0))
-]
+CAP: dict[str, Any] = {"marker": "|", "markersize": 10, "markeredgewidth": 2}
+
+# Where a candidate's number and whisker may lie, in points above its mark, the best place first.
+LANE = 13
+LANES = sorted((LANE * lane for lane in range(-40, 41)), key=lambda up: (abs(up), -up))
+
+Figures = tuple[float, float, float]  # p50 and p95 in ms, accuracy
 
 
-@dataclass(frozen=True, slots=True)
-class Axis:
-    """Values on a line of pixels, from `low` at `start` to `high` at `end`."""
+def require_matplotlib() -> None:
+    """Check that plots can be drawn here.
 
-    low: float
-    high: float
-    start: float
-    end: float
-    is_log: bool = False
-
-    def at(self, value: float) -> float:
-        """Pixel of a value."""
-        low, high, value = (
-            map(math.log, (self.low, self.high, value))
-            if self.is_log
-            else (self.low, self.high, value)
-        )
-        return self.start + (self.end - self.start) * (value - low) / (high - low)
-
-    def ticks(self) -> list[float]:
-        """Round values along it."""
-        if self.is_log:
-            powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
-            values = [digit * 10.0**power for power in powers for digit in (1, 2, 5)]
-        else:
-            step = _round_step((self.high - self.low) / 6)
-            first = math.ceil(self.low / step - 1e-9)
-            values = [step * n for n in range(first, first + 12)]
-        return [value for value in values if self.low <= value <= self.high + 1e-12]
+    Raises:
+        EdgeVitError: if matplotlib is not installed.
+    """
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError as exc:
+        raise EdgeVitError(
+            f"a plot is drawn with matplotlib, which cannot be imported ({exc}); "
+            f"install it with: {install_hint('plot')}"
+        ) from exc
 
 
 def write_plot(comparison: Comparison, path: str | os.PathLike[str]) -> None:
-    """Draw every candidate's median latency and accuracy, the better ones joined by a line.
-
-    A whisker goes to the latency's 95th percentile.
+    """Draw every candidate's latency (p50 and p95) and accuracy, the best ones joined by a line.
 
     Args:
         comparison: with an accuracy of each candidate, all in one metric.
@@ -75,36 +67,42 @@ def write_plot(comparison: Comparison, path: str | os.PathLike[str]) -> None:
     Raises:
         InputError: if an accuracy is missing or they are of several metrics, or the file's name
             ends otherwise.
+        EdgeVitError: if matplotlib, the extra `plot`, is not installed.
     """
     path = Path(path)
     if path.suffix not in SUFFIXES:
         raise InputError(f"a plot is a file {' or '.join(SUFFIXES)}, not {path.name!r}")
-    drawing = draw_plot(comparison)
-    content = drawing.png() if path.suffix == ".png" else drawing.svg().encode()
-    write_atomically(path, content)
+    accuracies = _accuracies(comparison.reports)
+    require_matplotlib()
+    from matplotlib import rc_context
+
+    content, kind = BytesIO(), path.suffix[1:]
+    with rc_context(SETTINGS):
+        figure = draw_plot(comparison, accuracies)
+        metadata = {"Date": None} if kind == "svg" else None
+        figure.savefig(content, format=kind, metadata=metadata, bbox_inches="tight", pad_inches=0.2)
+    write_atomically(path, content.getvalue())
 
 
-def draw_plot(comparison: Comparison) -> Drawing:
+def draw_plot(comparison: Comparison, accuracies: Sequence[Accuracy]) -> Figure:
     """Draw what `write_plot` writes."""
-    reports, accuracies = comparison.reports, _accuracies(comparison.reports)
-    height = max(TOP + PLOT_HEIGHT + 62, TOP + LINE * (len(reports) + 6))
-    drawing = Drawing(930, height)
-    latency = _latency_axis(
-        [report.stages_ms["total"].p50 for report in reports],
-        [report.stages_ms["total"].p95 for report in reports],
-    )
-    worth = _accuracy_axis([accuracy.value for accuracy in accuracies])
-    points = [
-        (latency.at(report.stages_ms["total"].p50), worth.at(accuracy.value))
+    from matplotlib.figure import Figure
+
+    reports = comparison.reports
+    figure = Figure(figsize=(7, max(4.6, 0.21 * (len(reports) + 6))), dpi=DPI)
+    axes = figure.add_subplot()
+    candidates = [
+        (report.stages_ms["total"].p50, report.stages_ms["total"].p95, accuracy.value)
         for report, accuracy in zip(reports, accuracies, strict=True)
     ]
-    drawing.items += _frame(latency, worth, accuracies, comparison)
-    drawing.items += _best(points)
-    drawing.items += _whiskers(reports, points, latency)
-    drawing.items += _marks(reports, points)
-    drawing.items += _numbers(points)
-    drawing.items += _legend(comparison)
-    return drawing
+    _scale(axes, candidates)
+    _describe(axes, comparison, accuracies)
+    axes.plot(*zip(*_best(candidates), strict=True), color=LIGHT, drawstyle="steps-post", zorder=1)
+    looks, lanes = _looks(reports), _lanes(axes, candidates)
+    for number, (candidate, look, lane) in enumerate(zip(candidates, looks, lanes, strict=True), 1):
+        _mark(axes, number, candidate, look, lane=lane)
+    _add_legend(axes, comparison, looks)
+    return figure
 
 
 def _accuracies(reports: Sequence[BenchmarkReport]) -> list[Accuracy]:
@@ -123,115 +121,124 @@ def _accuracies(reports: Sequence[BenchmarkReport]) -> list[Accuracy]:
     return known
 
 
-def _latency_axis(medians: Sequence[float], ends: Sequence[float]) -> Axis:
-    low, high = min(medians), max(medians) * 1.08
-    high = max(high, min(max(ends), high * 1.25))  # a far outlier's whisker ends at the frame
-    is_log = high > WIDE_RANGE * low
-    return Axis(low / 1.25 if is_log else 0.0, high, LEFT, LEFT + PLOT_WIDTH, is_log)
+def _looks(reports: Sequence[BenchmarkReport]) -> list[tuple[str, str]]:
+    """Colour of each report's backend, shape of its precision; beyond their number they repeat."""
+    backends = list(dict.fromkeys(report.backend for report in reports))
+    precisions = list(dict.fromkeys(report.precision for report in reports))
+    return [
+        (
+            COLORS[backends.index(report.backend) % len(COLORS)],
+            SHAPES[precisions.index(report.precision) % len(SHAPES)],
+        )
+        for report in reports
+    ]
 
 
-def _accuracy_axis(values: Sequence[float]) -> Axis:
+def _scale(axes: Axes, candidates: Sequence[Figures]) -> None:
+    from matplotlib.ticker import LogLocator, NullLocator, PercentFormatter
+
+    medians, ends, values = zip(*candidates, strict=True)
+    if max(ends) > WIDE_RANGE * min(medians):
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.set_xlim(min(medians) / 1.25, max(ends) * 1.25)
+    else:
+        axes.set_xlim(0, max(ends) * 1.08)
+    axes.xaxis.set_major_formatter("{x:g}")
     margin = max(0.15 * (max(values) - min(values)), 0.005)
-    return Axis(min(values) - margin, max(values) + margin, TOP + PLOT_HEIGHT, TOP)
+    axes.set_ylim(min(values) - margin, max(values) + margin)
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
 
 
-def _frame(
-    latency: Axis, worth: Axis, accuracies: Sequence[Accuracy], comparison: Comparison
-) -> Iterable[Line | Text]:
-    bottom, right = TOP + PLOT_HEIGHT, LEFT + PLOT_WIDTH
-    for value in latency.ticks():
-        x = latency.at(value)
-        yield Line(((x, TOP), (x, bottom)), PALE, 1)
-        yield Text((x, bottom + 17), f"{value:g}", 11, DARK, "middle")
-    for value in worth.ticks():
-        y = worth.at(value)
-        yield Line(((LEFT, y), (right, y)), PALE, 1)
-        yield Text((LEFT - 6, y + 4), f"{100 * value:.4g}", 11, DARK, "end")
-    yield Line(((LEFT, TOP), (LEFT, bottom), (right, bottom)), GREY, 1)
-    sources = ", ".join(dict.fromkeys(accuracy.source for accuracy in accuracies))
-    yield Text((LEFT - 40, 24), f"Latency and accuracy: {comparison.fingerprint.cpu}", 15)
-    yield Text((LEFT - 40, 44), f"{accuracies[0].metric} in percent, {sources}", 11)
+def _describe(axes: Axes, comparison: Comparison, accuracies: Sequence[Accuracy]) -> None:
     height, width = comparison.reports[0].image_size
-    yield Text(
-        (LEFT + PLOT_WIDTH / 2, bottom + 38),
-        f"ms for one whole prediction of a {height}x{width} picture: median, line to p95",
-        11,
-        DARK,
-        "middle",
+    metric = accuracies[0].metric
+    sources = ", ".join(dict.fromkeys(accuracy.source for accuracy in accuracies))
+    title = f"Latency and accuracy on {comparison.fingerprint.cpu}\n{metric}: {sources}"
+    axes.set_title(title, loc="left", pad=12, fontsize=11)
+    axes.set_xlabel(f"ms for one whole prediction of a {height}x{width} image")
+    axes.set_ylabel(metric)
+    axes.grid(color=PALE)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _best(candidates: Sequence[Figures]) -> list[tuple[float, float]]:
+    """Those that no other beats in both latency and accuracy, from left to right."""
+    front: list[tuple[float, float]] = []
+    for p50, _, value in sorted(candidates, key=lambda figures: (figures[0], -figures[2])):
+        if not front or value > front[-1][1]:
+            front.append((p50, value))
+    return front
+
+
+def _lanes(axes: Axes, candidates: Sequence[Figures]) -> list[float]:
+    """Where each number and whisker lies, as an accuracy: clear of all marks and of one another.
+
+    Those to the right choose first, so that stems of the others seldom cross their whiskers.
+    """
+    from matplotlib.transforms import Bbox
+
+    to_pixels, point = axes.transData, DPI / 72
+    starts = to_pixels.transform([(p50, value) for p50, _, value in candidates])
+    ends = to_pixels.transform([(p95, value) for _, p95, value in candidates])
+    marks = [Bbox([start - 5 * point, start + 5 * point]) for start in starts]
+    flags: list[Bbox] = []
+    lanes = [0.0] * len(candidates)
+    for index in sorted(range(len(candidates)), key=lambda index: -starts[index][0]):
+        place = Bbox(
+            [starts[index] - (24 * point, 6 * point), ends[index] + (4 * point, 6 * point)]
+        )
+        others = [*marks[:index], *marks[index + 1 :], *flags]
+        boxes = [place.translated(0, up * point) for up in LANES]
+        inside = [box for box in boxes if axes.bbox.y0 < box.y0 and box.y1 < axes.bbox.y1]
+        flags.append(next((box for box in inside if not box.count_overlaps(others)), place))
+        middle = (flags[-1].y0 + flags[-1].y1) / 2
+        lanes[index] = float(to_pixels.inverted().transform((0, middle))[1])
+    return lanes
+
+
+def _mark(
+    axes: Axes, number: int, candidate: Figures, look: tuple[str, str], *, lane: float
+) -> None:
+    p50, p95, value = candidate
+    color, shape = look
+    axes.plot([p50, p50], [value, lane], color=color, linewidth=0.6)
+    axes.plot([p50, p95], [lane, lane], color=color, linewidth=1.2)
+    axes.plot(p95, lane, color=color, **CAP)
+    axes.plot(p50, value, marker=shape, markersize=8, markeredgecolor="white", color=color)
+    axes.annotate(
+        str(number), (p50, lane), (-7, 0), textcoords="offset points", ha="right", va="center"
     )
 
 
-def _best(points: Sequence[Point]) -> Iterable[Line]:
-    """Steps along the points that no other beats in both latency and accuracy."""
-    front: list[Point] = []
-    for x, y in sorted(points):
-        if not front or y < front[-1][1]:  # higher up is better
-            front += [(x, front[-1][1]), (x, y)] if front else [(x, y)]
-    if len(front) > 1:
-        yield Line(tuple(front), LIGHT, 1.5)
-
-
-def _whiskers(
-    reports: Sequence[BenchmarkReport], points: Sequence[Point], latency: Axis
-) -> Iterable[Line]:
-    colors = _by_value([report.backend for report in reports], COLORS)
-    for report, (x, y) in zip(reports, points, strict=True):
-        end = min(latency.at(report.stages_ms["total"].p95), latency.end)
-        yield Line(((x, y), (end, y)), colors[report.backend], 1)
-
-
-def _marks(reports: Sequence[BenchmarkReport], points: Sequence[Point]) -> Iterable[Mark]:
-    colors = _by_value([report.backend for report in reports], COLORS)
-    shapes = _by_value([report.precision for report in reports], SHAPES)
-    for report, point in zip(reports, points, strict=True):
-        yield Mark(point, shapes[report.precision], RADIUS, colors[report.backend])
-
-
-def _numbers(points: Sequence[Point]) -> Iterable[Text]:
-    """Each mark's number at the first place that no mark and no other number takes."""
-    taken = list(points)
-    for number, (x, y) in enumerate(points, 1):
-        places = [(x + dx, y + dy) for dx, dy in PLACES]
-        free = (place for place in places if all(_is_apart(place, other) for other in taken))
-        place = next(free, places[0])
-        taken.append(place)
-        yield Text((place[0], place[1] + 4), str(number), 11, DARK, "middle")
-
-
-def _is_apart(place: Point, other: Point) -> bool:
-    return abs(place[0] - other[0]) > 13 or abs(place[1] - other[1]) > 11
-
-
-def _legend(comparison: Comparison) -> Iterable[Mark | Text]:
-    reports = comparison.reports
-    rows = list(zip(reports, comparison.labels(), strict=True))
-    for number, (report, label) in enumerate(rows, 1):
-        y = TOP + LINE * (number - 1) + 10
-        yield Text((LEGEND_X + 18, y), str(number), 11, DARK, "end")
-        yield Text((LEGEND_X + 26, y), f"{report.stages_ms['total'].p50:.3g} ms", 11)
-        yield Text((LEGEND_X + 84, y), label, 11)
-    y = TOP + LINE * (len(reports) + 1)
-    colors = _by_value([report.backend for report in reports], COLORS)
-    shapes = _by_value([report.precision for report in reports], SHAPES)
-    marks = [(CIRCLE, color, name) for name, color in colors.items()] + [
-        (shape, GREY, name) for name, shape in shapes.items()
+def _add_legend(axes: Axes, comparison: Comparison, looks: Sequence[tuple[str, str]]) -> None:
+    """List the candidates with their figures, and then what the marks mean."""
+    rows = [(_sample(), f"{'':2} {'p50 ms':>8} {'p95 ms':>8}")]
+    reports = zip(comparison.reports, comparison.labels(), looks, strict=True)
+    for number, (report, label, (color, shape)) in enumerate(reports, 1):
+        total = report.stages_ms["total"]
+        text = f"{number:2} {total.p50:8.2f} {total.p95:8.2f}  {label}"
+        rows.append((_sample(color=color, marker=shape), text))
+    rows += [
+        (_sample(), ""),
+        (_sample(color=GREY, marker="o"), "p50: the median, at its accuracy"),
+        (_sample(color=GREY, **CAP), "p95: 19 of 20 runs are faster"),
+        (_sample(color=LIGHT, linestyle="-"), "best: none is both faster and more accurate"),
     ]
-    x = float(LEGEND_X + 13)
-    for shape, color, name in marks:
-        text = Text((x + 10, y + 4), name, 11)
-        if x + 10 + text.width() > 930:
-            x, y = float(LEGEND_X + 13), y + LINE
-            text = Text((x + 10, y + 4), name, 11)
-        yield Mark((x, y), shape, RADIUS, color)
-        yield text
-        x += 26 + text.width()
+    handles, labels = zip(*rows, strict=True)
+    axes.legend(
+        handles,
+        labels,
+        loc="upper left",
+        bbox_to_anchor=(1.02, 1),
+        frameon=False,
+        prop={"family": "monospace", "size": 9},
+    )
 
 
-def _by_value(values: Sequence[str], looks: Sequence[str]) -> dict[str, str]:
-    """Give each distinct value its own look, in order; beyond their number they repeat."""
-    return {value: looks[index % len(looks)] for index, value in enumerate(dict.fromkeys(values))}
+def _sample(**look: Any) -> Line2D:  # matplotlib's own arguments, of many types
+    from matplotlib.lines import Line2D
 
-
-def _round_step(width: float) -> float:
-    power = 10.0 ** math.floor(math.log10(width))
-    return next(digit * power for digit in (1, 2, 5, 10) if digit * power >= width)
+    return Line2D([], [], **{"linestyle": "none", "markersize": 7, **look})

@@ -48,7 +48,7 @@ class Percentiles:
 
     @classmethod
     def of(cls, times_ms: NDArray[np.float64]) -> Percentiles:
-        """Summarise times in milliseconds."""
+        """Take the percentiles of float64 (N,) times in milliseconds."""
         return cls(*(float(value) for value in np.percentile(times_ms, (50, 95, 99))))
 
 
@@ -97,7 +97,7 @@ class BenchmarkReport:
         model: name in the spec.
         task: `classify`, `detect` or `segment`.
         path: the model file.
-        file_mib: its size.
+        file_mib: the file's size, in MiB.
         precision: what the file computes in, see `edgevit.core.model.precision`.
         backend: backend name.
         device: device name.
@@ -144,7 +144,7 @@ class BenchmarkReport:
     accuracy: Accuracy | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Describe as JSON values."""
+        """Give the fields as plain values that `json.dumps` takes, by name."""
         return asdict(self)
 
 

@@ -41,7 +41,7 @@ def stage_table(comparison: Comparison) -> Table:
 
 
 def fingerprint_table(comparison: Comparison) -> Table:
-    """Tell the machine and the libraries."""
+    """Lay out the machine and its libraries, one row for each fact."""
     found = comparison.fingerprint
     memory = UNKNOWN if found.memory_gib is None else f"{found.memory_gib} GiB"
     packages = ", ".join(f"{name} {version}" for name, version in found.packages.items())

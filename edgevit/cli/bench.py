@@ -11,53 +11,57 @@ import click
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import Progress, TaskID
 
-from edgevit.benchmark import Accuracy, Candidate, Comparison, card, compare, write_plot
-from edgevit.benchmark.plot import SUFFIXES
+from edgevit.benchmark import Accuracy, Candidate, Comparison, compare, write_plot
+from edgevit.benchmark import card as markdown_card
+from edgevit.benchmark.plot import SUFFIXES, require_matplotlib
 from edgevit.cli.accuracy import measured_accuracies, stated_accuracy
 from edgevit.cli.bench_tables import print_comparison
-from edgevit.cli.options import parse_size, split_commas
+from edgevit.cli.command import Command, examples
+from edgevit.cli.options import (
+    COUNT,
+    FILE,
+    MODES,
+    PATH,
+    card_option,
+    json_option,
+    list_option,
+    parse_size,
+    split_option,
+)
+from edgevit.cli.progress import progress_bar
 from edgevit.core.cache.files import write_atomically
 from edgevit.core.image.load import load_image
 from edgevit.errors import EdgeVitError, InputError
 from edgevit.evaluate import DataSet
 
-FILE = click.Path(path_type=Path, dir_okay=False)
 
-
-@click.command()
+@click.command(
+    cls=Command,
+    epilog=examples(
+        "edgevit bench",
+        "edgevit bench cas_vit_s.onnx --backend onnxruntime,openvino --threads 1,2,4",
+        "edgevit bench fp32.onnx int8.onnx --data photos --card card.md",
+    ),
+)
 @click.argument("models", nargs=-1, metavar="[MODEL]...")
+@list_option("--backend", "backends", help="Backends to run on", default="auto")
 @click.option(
-    "--backend",
-    "backends",
-    multiple=True,
-    default=("auto",),
-    callback=split_commas(click.STRING),
-    metavar="NAME[,NAME]...",
-    help="Backends to run on; may be repeated.  [default: auto]",
+    "--device", default="auto", metavar="NAME", show_default=True, help="Device of each backend."
 )
-@click.option("--device", default="auto", show_default=True, help="Device of each backend.")
-@click.option(
-    "--threads",
-    multiple=True,
-    callback=split_commas(click.IntRange(min=1)),
-    metavar="N[,N]...",
-    help="Threads of one run; may be repeated.  [default: each backend's]",
+@list_option(
+    "--threads", kind=COUNT, metavar="N", help="Threads of one run", default="each backend's"
 )
-@click.option(
+@list_option(
     "--preprocess",
     "modes",
-    multiple=True,
-    callback=split_commas(click.Choice(["exact", "fast"])),
-    metavar="exact|fast[,...]",
-    help="Resampling.  [default: the model's]",
+    kind=MODES,
+    metavar="exact|fast",
+    help="How images are resized",
+    default="as the model says",
 )
 @click.option(
-    "--image",
-    type=click.Path(path_type=Path),
-    help="Picture to predict.  [default: a synthetic one]",
+    "--image", type=PATH, metavar="FILE", help="Image to predict.  [default: a synthetic one]"
 )
 @click.option(
     "--image-size",
@@ -65,29 +69,41 @@ FILE = click.Path(path_type=Path, dir_okay=False)
     default="1080x1920",
     show_default=True,
     metavar="HxW",
-    help="Height x width of the synthetic picture.",
+    help="Height x width of the synthetic image.",
 )
-@click.option("--runs", type=click.IntRange(min=1), default=200, show_default=True)
+@click.option(
+    "--runs",
+    type=COUNT,
+    metavar="N",
+    default=200,
+    show_default=True,
+    help="Predictions of each candidate.",
+)
 @click.option(
     "--starts",
     type=click.IntRange(min=0),
+    metavar="N",
     default=3,
     show_default=True,
     help="New processes for the first answer and memory, 0 for none.",
 )
 @click.option(
     "--data",
-    type=click.Path(path_type=Path),
+    type=PATH,
+    metavar="DIR",
     help="Folder of a data set to measure accuracy on, as for `edgevit eval`.",
 )
-@click.option("--split", help="Part of the data set, such as val.")
-@click.option("--limit", type=click.IntRange(min=1), help="So many of its pictures.")
-@click.option("--card", "card_path", type=FILE, help="Markdown file to write.")
-@click.option("--plot", "plot_path", type=FILE, help="PNG or SVG of latency and accuracy to write.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@split_option
+@click.option("--limit", type=COUNT, metavar="N", help="Take so many of its images.")
+@card_option
+@click.option(
+    "--plot", type=FILE, metavar="FILE", help="PNG or SVG of latency and accuracy to write."
+)
+@json_option
 @click.pass_context
 def bench(
     context: click.Context,
+    *,
     models: tuple[str, ...],
     backends: tuple[str, ...],
     device: str,
@@ -100,8 +116,8 @@ def bench(
     data: Path | None,
     split: str | None,
     limit: int | None,
-    card_path: Path | None,
-    plot_path: Path | None,
+    card: Path | None,
+    plot: Path | None,
     as_json: bool,
 ) -> None:
     """Measure MODEL... (the bundled classifier where none is named).
@@ -112,18 +128,18 @@ def bench(
     """
     names = models or (None,)
     stated = {name: stated_accuracy(name) for name in names}
-    _check_plot(plot_path, stated, data)
-    choices = product(names, backends, threads or (None,), modes or (None,))
+    _check_plot(plot, stated, data)
+    choices = product(names, backends or ("auto",), threads or (None,), modes or (None,))
     candidates = [Candidate(name, backend, device, n, mode) for name, backend, n, mode in choices]
-    picture = synthetic_picture(image_size) if image is None else load_image(image).pixels
+    pixels = synthetic_image(image_size) if image is None else load_image(image).pixels
     problem: BaseException | None = None
-    with Bar() as bar:
-        comparison = compare(candidates, picture, runs=runs, starts=starts, progress=bar.show)
+    with progress_bar() as show:
+        comparison = compare(candidates, pixels, runs=runs, starts=starts, progress=show)
         accuracies = [stated[candidate.model] for candidate in candidates]
         if data is not None and not comparison.is_interrupted:
             try:
                 data_set = DataSet(data, split=split, limit=limit)
-                accuracies = measured_accuracies(comparison.reports, data_set, bar.show)
+                accuracies = measured_accuracies(comparison.reports, data_set, show)
             except (EdgeVitError, KeyboardInterrupt) as exc:  # raised again below
                 problem = exc
     comparison = comparison.with_accuracies(accuracies)
@@ -133,15 +149,15 @@ def bench(
         print_comparison(comparison)
     if problem is not None:
         raise problem
-    _write(comparison, card_path, plot_path)
+    _write(comparison, card, plot)
     if comparison.is_interrupted:
         done = min(report.runs for report in comparison.reports)
         click.echo(f"edgevit: interrupted after {done} of {runs} runs", err=True)
         context.exit(1)
 
 
-def synthetic_picture(size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Make a picture with smooth areas and edges, as photos have.
+def synthetic_image(size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Make an image with smooth areas and edges, as photos have.
 
     Args:
         size: (height, width) in pixels.
@@ -151,29 +167,6 @@ def synthetic_picture(size: tuple[int, int]) -> NDArray[np.uint8]:
     """
     coarse = np.random.default_rng(0).integers(0, 256, (9, 16, 3), np.uint8)
     return cv2.resize(coarse, size[::-1], interpolation=cv2.INTER_CUBIC).astype(np.uint8)
-
-
-class Bar:
-    """One bar of progress on stderr, for one phase after the other."""
-
-    def __init__(self) -> None:
-        """Show nothing where stderr is no terminal."""
-        console = Console(stderr=True)
-        self._progress = Progress(console=console, transient=True, disable=not console.is_terminal)
-        self._tasks: dict[str, TaskID] = {}
-
-    def show(self, phase: str, done: int, total: int) -> None:
-        """Say how much of a phase is done."""
-        if phase not in self._tasks:
-            self._tasks[phase] = self._progress.add_task(phase)
-        self._progress.update(self._tasks[phase], completed=done, total=total)
-
-    def __enter__(self) -> Bar:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._progress.stop()
 
 
 def _check_plot(
@@ -190,18 +183,18 @@ def _check_plot(
             f"--plot needs an accuracy, and the model zoo states none for {', '.join(lacking)}; "
             "pass --data DIR to measure it"
         )
+    require_matplotlib()
 
 
-def _write(comparison: Comparison, card_path: Path | None, plot_path: Path | None) -> None:
-    has_plot = plot_path is not None and not (
-        comparison.is_interrupted and any(r.accuracy is None for r in comparison.reports)
-    )
+def _write(comparison: Comparison, card: Path | None, plot: Path | None) -> None:
+    if comparison.is_interrupted and any(r.accuracy is None for r in comparison.reports):
+        plot = None
     try:
-        if plot_path is not None and has_plot:
-            write_plot(comparison, plot_path)
-        if card_path is not None:
-            address = _relative(plot_path, card_path) if plot_path and has_plot else None
-            write_atomically(card_path, card(comparison, address).encode())
+        if plot is not None:
+            write_plot(comparison, plot)
+        if card is not None:
+            address = None if plot is None else _relative(plot, card)
+            write_atomically(card, markdown_card(comparison, address).encode())
     except OSError as exc:
         raise InputError(f"{exc.filename!r} cannot be written: {exc.strerror}") from exc
 

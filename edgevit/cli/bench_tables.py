@@ -34,8 +34,9 @@ def _print_many(console: Console, comparison: Comparison) -> None:
     console.print("where the time goes: p50/p95/p99, ms")
     console.print(_table(stage_table(comparison)))
     console.print(_table(cost_table(comparison)))
-    fastest = comparison.reports.index(comparison.fastest())
-    console.print(f"fastest: {comparison.labels()[fastest]}", markup=False)
+    fastest = comparison.fastest()
+    label = comparison.labels()[comparison.reports.index(fastest)]
+    console.print(f"fastest: {label}; {_accuracy(fastest)}", markup=False)
 
 
 def _table(texts: Texts) -> Table:
@@ -74,9 +75,14 @@ def _print_one(console: Console, report: BenchmarkReport) -> None:
             f"memory of a new process: {report.rss_mib:.0f} MiB, at most "
             f"{report.rss_peak_mib:.0f}, grown {report.rss_growth_mib:+.1f} MiB"
         )
-    if report.accuracy is not None:
-        accuracy = report.accuracy
-        console.print(f"{accuracy.metric}: {accuracy.value:.2%}, {accuracy.source}", markup=False)
+    console.print(_accuracy(report), markup=False)
+
+
+def _accuracy(report: BenchmarkReport) -> str:
+    accuracy = report.accuracy
+    if accuracy is None:
+        return "accuracy: not measured (--data DIR measures it)"
+    return f"{accuracy.metric}: {accuracy.value:.2%}, {accuracy.source}"
 
 
 def _stages(report: BenchmarkReport) -> Table:

@@ -16,7 +16,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from edgevit.cli.options import runtime_options
+from edgevit.cli.command import Group, examples
+from edgevit.cli.options import json_option, runtime_options
 from edgevit.core.cache.digests import file_digests
 from edgevit.core.cache.entry import Record
 from edgevit.core.cache.files import cache_dir
@@ -31,14 +32,17 @@ HEADINGS = ("backend", "model", "device", "size", "age", "last use")
 SPANS_S = (("d", 86400), ("h", 3600), ("min", 60))
 
 
-@click.group()
+@click.group(
+    cls=Group,
+    epilog=examples("edgevit cache warm cas_vit_s.onnx --backend openvino", "edgevit cache list"),
+)
 def cache() -> None:
     """List, explain, make and remove compiled models."""
 
 
-@cache.command("list")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
-def list_entries(as_json: bool) -> None:
+@cache.command("list", epilog=examples("edgevit cache list", "edgevit cache list --json"))
+@json_option
+def list_entries(*, as_json: bool) -> None:
     """List the compiled models that are kept, the last used first."""
     with _readable():
         rows = [(entry, *entry.check(contents=False)) for entry in _all_entries()]
@@ -52,10 +56,10 @@ def list_entries(as_json: bool) -> None:
     click.echo(f"{len(rows)} in {cache_dir()}, {_size(total)}")
 
 
-@cache.command()
+@cache.command(epilog=examples("edgevit cache why cas_vit_s.onnx"))
 @click.argument("model")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
-def why(model: str, as_json: bool) -> None:
+@json_option
+def why(*, model: str, as_json: bool) -> None:
     """Say of each compiled model of MODEL why it was built, and whether it is still whole."""
     path = Path(os.path.abspath(find_model(model)))
     with _readable():
@@ -72,13 +76,13 @@ def why(model: str, as_json: bool) -> None:
         click.echo(f"no compiled model of {path.name} is kept; `edgevit cache warm` makes one")
 
 
-@cache.command()
+@cache.command(epilog=examples("edgevit cache warm cas_vit_s.onnx --backend openvino --threads 4"))
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
 @runtime_options
-def warm(models: tuple[str, ...], backend: str, device: str, threads: int | None) -> None:
+def warm(*, models: tuple[str, ...], backend: str, device: str, threads: int | None) -> None:
     """Load each MODEL, so that its compiled model is there when a program starts.
 
-    Options count: a program that asks for another device or other threads builds its own.
+    The options count: a program that asks for another device or other threads builds its own.
     """
     for model in models:
         before = _states()
@@ -88,18 +92,28 @@ def warm(models: tuple[str, ...], backend: str, device: str, threads: int | None
         click.echo(f"{found}: {_outcome(before, _states(), predictor.backend)}")
 
 
-@cache.command("prune")
-@click.option("--older-than", type=click.FloatRange(min=0), metavar="DAYS", help="Not used since.")
+@cache.command(
+    "prune",
+    epilog=examples(
+        "edgevit cache prune --older-than 30 --dry-run", "edgevit cache prune --limit 2G"
+    ),
+)
+@click.option(
+    "--older-than",
+    type=click.FloatRange(min=0),
+    metavar="DAYS",
+    help="Remove what was not used for so many days.",
+)
 @click.option(
     "--limit",
     metavar="SIZE",
     callback=lambda _context, _parameter, text: _parse_size(text),
     help="Keep the last used up to SIZE for each backend, such as 500M or 2G.",
 )
-@click.option("--all", "everything", is_flag=True, help="Remove all.")
-@click.option("--dry-run", is_flag=True, help="Only show what would go.")
+@click.option("--all", "everything", is_flag=True, help="Remove all compiled models.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be removed.")
 def prune_entries(
-    older_than: float | None, limit: int | None, everything: bool, dry_run: bool
+    *, older_than: float | None, limit: int | None, everything: bool, dry_run: bool
 ) -> None:
     """Remove damaged and left-over files; with options, compiled models too.
 

@@ -7,23 +7,42 @@ from typing import Any
 
 import click
 
-from edgevit.cli.options import output_option, picture_options
-from edgevit.cli.pictures import answer_pictures, drawn
+from edgevit.cli.command import Command, examples
+from edgevit.cli.images import answer_images, drawn
+from edgevit.cli.options import COUNT, image_options, output_option
 from edgevit.core.tasks.results import Classification
+from edgevit.predictor import Predictor
 
 
-@click.command()
-@click.option("--model", help="ONNX file or zoo name.  [default: the bundled classifier]")
-@picture_options
-@click.option("--top-k", type=click.IntRange(min=1), default=5, show_default=True)
-@output_option("--output", "Write the picture with its classes")
-def classify(top_k: int, output: Path | None, **common: Any) -> None:
-    """Name what pictures show.
+@click.command(
+    cls=Command,
+    epilog=examples(
+        "edgevit classify photo.jpg",
+        "edgevit classify *.jpg --model cas_vit_s.onnx --top-k 1 --json",
+    ),
+)
+@click.option(
+    "--model",
+    metavar="MODEL",
+    help="ONNX file or zoo name of a classifier.  [default: the bundled one for CIFAR-10]",
+)
+@image_options
+@click.option(
+    "--top-k",
+    type=COUNT,
+    metavar="N",
+    default=5,
+    show_default=True,
+    help="How many classes to answer, the best first.",
+)
+@output_option("--output", "Write the image with its classes")
+def classify(*, top_k: int, output: Path | None, **common: Any) -> None:
+    """Name what images show.
 
-    A picture that cannot be read is reported on stderr and the others are still answered; the
-    exit code is 1 then.
+    An image that cannot be read is reported on stderr and the others are still answered; the exit
+    code is 1 then.
     """
-    answer_pictures(
+    answer_images(
         answer=lambda predictor, image: predictor.classify(image, top_k=top_k),
         describe=_describe,
         writes=[(output, drawn)],
@@ -31,6 +50,6 @@ def classify(top_k: int, output: Path | None, **common: Any) -> None:
     )
 
 
-def _describe(result: Classification) -> list[str]:
+def _describe(predictor: Predictor, result: Classification) -> list[str]:
     rows = zip(result.class_names, result.scores, strict=True)
     return [f"{score:6.1%}  {name}" for name, score in rows]

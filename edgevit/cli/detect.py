@@ -7,33 +7,51 @@ from typing import Any
 
 import click
 
-from edgevit.cli.options import output_option, picture_options
-from edgevit.cli.pictures import answer_pictures, drawn
+from edgevit.cli.command import Command, examples
+from edgevit.cli.images import answer_images, drawn
+from edgevit.cli.options import COUNT, image_options, output_option
 from edgevit.core.tasks.results import Detections
+from edgevit.predictor import Predictor
 from edgevit.zoo import BUNDLED
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    epilog=examples(
+        "edgevit detect photo.jpg --output found.jpg",
+        "edgevit detect photo.jpg --class nine --class ten --score-threshold 0.6",
+    ),
+)
 @click.option(
     "--model",
+    metavar="MODEL",
     default=BUNDLED["detect"],
-    help="ONNX file or zoo name of a detector.  [default: the bundled playing-card detector]",
+    help="ONNX file or zoo name of a detector.  [default: the bundled one for playing cards]",
 )
-@picture_options
+@image_options
 @click.option(
     "--score-threshold",
     type=click.FloatRange(0, 1),
-    help="A detection's score is greater.  [default: the model's]",
+    metavar="SCORE",
+    help="Answer objects with a greater score.  [default: the model's]",
 )
 @click.option(
     "--max-detections",
-    type=click.IntRange(min=1),
-    help="Answer at most so many for each picture.  [default: the model's]",
+    type=COUNT,
+    metavar="N",
+    help="Answer at most so many objects for each image.  [default: the model's]",
 )
-@click.option("--class", "class_names", multiple=True, help="Only this class; may be repeated.")
+@click.option(
+    "--class",
+    "class_names",
+    multiple=True,
+    metavar="NAME",
+    help="Answer objects of this class alone; may be repeated.",
+)
 @click.option("--masks", is_flag=True, help="Answer masks as well, as COCO run lengths.")
-@output_option("--output", "Write the picture with its objects")
+@output_option("--output", "Write the image with its objects")
 def detect(
+    *,
     model: str,
     score_threshold: float | None,
     max_detections: int | None,
@@ -42,12 +60,12 @@ def detect(
     output: Path | None,
     **common: Any,
 ) -> None:
-    """Find objects in pictures.
+    """Find objects in images.
 
-    Boxes are x0 y0 x1 y1 in pixels of the picture. A picture that cannot be read is reported on
+    Boxes are x0 y0 x1 y1 in pixels of the image. An image that cannot be read is reported on
     stderr and the others are still answered; the exit code is 1 then.
     """
-    answer_pictures(
+    answer_images(
         answer=lambda predictor, image: predictor.detect(
             image,
             score_threshold,
@@ -55,11 +73,18 @@ def detect(
             class_names=class_names or None,
             masks="rle" if masks else None,
         ),
-        describe=_describe,
+        describe=lambda predictor, result: (
+            _describe(result) or [_nothing(predictor, score_threshold, class_names)]
+        ),
         writes=[(output, drawn)],
         model=model,
         **common,
     )
+
+
+def _nothing(predictor: Predictor, score: float | None, class_names: tuple[str, ...]) -> str:
+    least = predictor.spec.head["selection"]["score_threshold"] if score is None else score
+    return f"no {' or '.join(class_names) or 'objects'} found above score {least:.2f}"
 
 
 def _describe(result: Detections) -> list[str]:

@@ -7,20 +7,23 @@ from dataclasses import asdict
 
 import click
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
-from edgevit.doctor import Diagnosis, SelfTest, diagnose, self_test
+from edgevit.cli.command import Command, examples
+from edgevit.cli.options import json_option, threads_option
+from edgevit.doctor import BackendState, Diagnosis, SelfTest, diagnose, self_test
 
 
-@click.command()
+@click.command(cls=Command, epilog=examples("edgevit doctor", "edgevit doctor cas_vit_xs_cifar10"))
 @click.argument("model", required=False)
-@click.option("--device", default="auto", show_default=True, help="Device for the self-test.")
-@click.option("--threads", type=click.IntRange(min=1), help="Threads of one run.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@click.option(
+    "--device", default="auto", metavar="NAME", show_default=True, help="Device for the self-test."
+)
+@threads_option
+@json_option
 @click.pass_context
 def doctor(
-    context: click.Context, model: str | None, device: str, threads: int | None, as_json: bool
+    context: click.Context, *, model: str | None, device: str, threads: int | None, as_json: bool
 ) -> None:
     """Show what this machine has; with a MODEL, prove that it computes right here.
 
@@ -49,10 +52,23 @@ def _print(diagnosis: Diagnosis, tests: list[SelfTest]) -> None:
     packages = ", ".join(f"{name} {found}" for name, found in diagnosis.packages.items())
     console.print(f"packages: {packages}")
     for backend in diagnosis.backends:
-        state = ", ".join(backend.devices) or f"not usable: {backend.reason or 'no device'}"
-        console.print(f"backend {backend.name}: {state}", highlight=False, markup=False)
+        console.print(f"backend {backend.name}: {_state(backend)}", highlight=False, markup=False)
+    said = {backend.reason for backend in diagnosis.backends if backend.reason}
+    tests = [test for test in tests if test.problem not in said]
     if tests:
         console.print(_table(tests))
+    for test in tests:
+        if test.problem is not None:
+            console.print(f"{test.backend} {test.device}: {test.problem}", markup=False)
+
+
+def _state(backend: BackendState) -> str:
+    if backend.devices:
+        return ", ".join(backend.devices)
+    subject = f"backend {backend.name!r} is "
+    if backend.reason is not None and backend.reason.startswith(subject):
+        return backend.reason.removeprefix(subject)
+    return f"not usable: {backend.reason or 'no device'}"
 
 
 def _table(tests: list[SelfTest]) -> Table:
@@ -60,5 +76,6 @@ def _table(tests: list[SelfTest]) -> Table:
     for test in tests:
         errors = (test.batch_error, test.output_error)
         shown = ("-" if error is None else f"{error:.1e}" for error in errors)
-        table.add_row(test.backend, test.device or "-", *shown, escape(test.problem or "right"))
+        verdict = "right" if test.problem is None else "wrong, see below"
+        table.add_row(test.backend, test.device or "-", *shown, verdict)
     return table

@@ -10,57 +10,78 @@ from typing import Any
 import click
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import Progress, TaskID
 from rich.table import Table
 
-from edgevit.cli.options import preprocess_option, runtime_options
+from edgevit.cli.command import Command, examples
+from edgevit.cli.options import (
+    COUNT,
+    LABEL_VALUE,
+    PATH,
+    json_option,
+    list_option,
+    preprocess_option,
+    runtime_options,
+    split_option,
+)
+from edgevit.cli.progress import progress_bar
 from edgevit.errors import InputError
 from edgevit.evaluate import DataSet, EvaluationReport, evaluate
 from edgevit.predictor import Predictor
 
 COUNTS = ("images", "boxes", "pixels")
-PATH = click.Path(path_type=Path)
-LABEL_VALUE = click.IntRange(0, 65535)
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    epilog=examples(
+        "edgevit eval cas_vit_xs_cifar10 --data photos --split val",
+        "edgevit eval cards.onnx --data cards --split val --limit 50 --json",
+        "edgevit eval streets.onnx --data streets --ignore-index 11",
+    ),
+)
 @click.argument("model")
-@click.option("--data", "folder", type=PATH, required=True, help="Folder of the data set.")
-@click.option("--split", help="Part of the data set, such as val.")
-@click.option("--annotations", type=PATH, help="Detectors: the COCO JSON file.")
-@click.option("--images", type=PATH, help="Folder of the pictures.")
+@click.option(
+    "--data", "folder", type=PATH, metavar="DIR", required=True, help="Folder of the data set."
+)
+@split_option
+@click.option("--annotations", type=PATH, metavar="FILE", help="Detectors: the COCO JSON file.")
+@click.option("--images", type=PATH, metavar="DIR", help="Folder of the images.")
 @click.option(
     "--labels",
     type=PATH,
+    metavar="PATH",
     help="Classifiers: the list of `file,label`. Segmenters: the folder of label PNGs.",
 )
 @click.option(
     "--class-names",
-    "names_file",
     type=PATH,
+    metavar="FILE",
     help="Classifiers, detectors: a file with what the data calls each of the model's classes, a "
     "line each, in the order of class ids.",
 )
-@click.option(
+@list_option(
     "--ignore-index",
-    type=LABEL_VALUE,
-    multiple=True,
-    help="Segmenters: label value that counts nowhere; may be repeated.  [default: 255]",
+    kind=LABEL_VALUE,
+    metavar="N",
+    help="Segmenters: label values that count nowhere",
+    default="255",
 )
 @click.option(
     "--first-class",
     type=LABEL_VALUE,
+    metavar="N",
     help="Segmenters: label value of class 0; lower ones count nowhere.  [default: what the "
     "data's labels.csv says, else 0]",
 )
-@click.option("--limit", type=click.IntRange(min=1), help="So many pictures, spread evenly.")
+@click.option("--limit", type=COUNT, metavar="N", help="Take so many of its images, spread evenly.")
 @runtime_options
 @preprocess_option
-@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@json_option
 def eval(
+    *,
     model: str,
     folder: Path,
-    names_file: Path | None,
+    class_names: Path | None,
     ignore_index: tuple[int, ...],
     as_json: bool,
     backend: str,
@@ -78,17 +99,19 @@ def eval(
     Segmenters (mIoU): DIR/images/[SPLIT/]<id>.jpg, DIR/labels/[SPLIT/]<id>.png;
       DIR/labels.csv with lines `value,name` may say which value is which class.
     """  # noqa: D301 - click's mark for lines to keep
-    names = None if names_file is None else _read_lines(names_file)
-    data = DataSet(folder, class_names=names, ignore_index=ignore_index or None, **places)
-    console = Console(stderr=True)
+    data = DataSet(
+        folder,
+        class_names=None if class_names is None else _read_lines(class_names),
+        ignore_index=ignore_index or None,
+        **places,
+    )
     with (
         Predictor(
             model, backend=backend, device=device, threads=threads, preprocess=preprocess
         ) as predictor,
-        Progress(console=console, transient=True, disable=not console.is_terminal) as progress,
+        progress_bar() as show,
     ):
-        task = progress.add_task(predictor.spec.name, total=None)
-        report = evaluate(predictor, data, progress=partial(_advance, progress, task))
+        report = evaluate(predictor, data, progress=partial(show, predictor.spec.name))
     if as_json:
         click.echo(json.dumps(report.to_dict(), ensure_ascii=False))
     else:
@@ -100,10 +123,6 @@ def _read_lines(path: Path) -> tuple[str, ...]:
         return tuple(path.read_text(encoding="utf-8-sig").rstrip().splitlines())
     except (OSError, UnicodeDecodeError) as exc:
         raise InputError(f"class names cannot be read from {str(path)!r}: {exc}") from exc
-
-
-def _advance(progress: Progress, task: TaskID, done: int, total: int) -> None:
-    progress.update(task, completed=done, total=total)
 
 
 def _print(report: EvaluationReport) -> None:

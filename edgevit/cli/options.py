@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""Options that several commands share, and the former spellings of some."""
 
 from __future__ import annotations
 
@@ -8,40 +8,33 @@ from typing import Any, TypeVar
 
 import click
 
-Command = TypeVar("Command", bound=Callable[..., Any])  # click commands take any parameters
+Function = TypeVar("Function", bound=Callable[..., Any])  # click commands take any parameters
 
-preprocess_option = click.option(
-    "--preprocess", type=click.Choice(["exact", "fast"]), help="Resampling."
-)
+PATH = click.Path(path_type=Path)
+FILE = click.Path(path_type=Path, dir_okay=False)
+COUNT = click.IntRange(min=1)
+MODES = click.Choice(["exact", "fast"])
+LABEL_VALUE = click.IntRange(0, 65535)
 
-
-def runtime_options(command: Command) -> Command:
-    """Add --backend, --device and --threads."""
-    for option in (
-        click.option("--threads", type=click.IntRange(min=1), help="Threads of one run."),
-        click.option("--device", default="auto", show_default=True, help="Device of the backend."),
-        click.option("--backend", default="auto", show_default=True, help="Backend to run on."),
-    ):
-        command = option(command)
-    return command
-
-
-def picture_options(command: Command) -> Command:
-    """Add IMAGE..., --backend, --device, --threads, --preprocess and --json."""
-    for option in (
-        click.option("--json", "as_json", is_flag=True, help="One JSON document for each picture."),
-        preprocess_option,
-        runtime_options,
-        click.argument("images", nargs=-1, required=True, metavar="IMAGE..."),
-    ):
-        command = option(command)
-    return command
+# (command, an option's former spelling) -> how it is spelled now.
+RENAMED = {
+    ("parity", "--backends"): "--backend",
+    ("quantize", "--backend"): "--target",
+    ("quantize", "--range"): "--rule",
+    ("tune", "--backends"): "--backend",
+    ("tune", "--precisions"): "--precision",
+}
 
 
-def output_option(name: str, what: str) -> Callable[[Command], Command]:
-    """Make an option that names where to write something made of each picture."""
-    described = f"{what}: a file, or a folder for several pictures."
-    return click.option(name, type=click.Path(path_type=Path), help=described)
+def stacked(*options: Callable[[Function], Function]) -> Callable[[Function], Function]:
+    """Make one decorator of several options, which the help shows in this order."""
+
+    def decorate(function: Function) -> Function:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
 
 
 def split_commas(
@@ -56,11 +49,76 @@ def split_commas(
     def split(
         context: click.Context, parameter: click.Parameter, values: Sequence[str]
     ) -> tuple[Any, ...]:
-        parts = [part for value in values for part in value.split(",") if part]
-        converted = (kind.convert(part, parameter, context) for part in parts)
+        parts = [part.strip() for value in values for part in value.split(",")]
+        converted = (kind.convert(part, parameter, context) for part in parts if part)
         return tuple(dict.fromkeys(converted))
 
     return split
+
+
+def list_option(
+    *names: str,
+    kind: click.ParamType[Any] = click.STRING,  # of any values: numbers, names
+    metavar: str = "NAME",
+    help: str,
+    default: str = "",
+) -> Callable[[Function], Function]:
+    """Make an option that takes several values: with commas between them, or repeated.
+
+    Args:
+        names: its spelling, and its parameter where that differs.
+        kind: what each value is.
+        metavar: stands for one value in the help.
+        help: says what the values are.
+        default: says what happens without the option.
+    """
+    described = f"{help}; may be repeated." + (f"  [default: {default}]" if default else "")
+    return click.option(
+        *names,
+        multiple=True,
+        callback=split_commas(kind),
+        metavar=f"{metavar},...",
+        help=described,
+    )
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+card_option = click.option("--card", type=FILE, metavar="FILE", help="Markdown file to write.")
+split_option = click.option("--split", metavar="NAME", help="Part of the data set, such as val.")
+threads_option = click.option(
+    "--threads", type=COUNT, metavar="N", help="Threads of one run.  [default: the usable cores]"
+)
+preprocess_option = click.option(
+    "--preprocess", type=MODES, help="How images are resized.  [default: as the model says]"
+)
+
+runtime_options = stacked(
+    click.option(
+        "--backend", default="auto", metavar="NAME", show_default=True, help="Backend to run on."
+    ),
+    click.option(
+        "--device",
+        default="auto",
+        metavar="NAME",
+        show_default=True,
+        help="Device of the backend, such as cpu or cuda:0.",
+    ),
+    threads_option,
+)
+
+image_options = stacked(
+    click.argument("images", nargs=-1, required=True, metavar="IMAGE..."),
+    runtime_options,
+    preprocess_option,
+    click.option("--json", "as_json", is_flag=True, help="Print one JSON document for each image."),
+)
+
+
+def output_option(name: str, what: str) -> Callable[[Function], Function]:
+    """Make an option that names where to write something made of each image."""
+    return click.option(
+        name, type=PATH, metavar="PATH", help=f"{what}: a file, or a folder for several images."
+    )
 
 
 def parse_size(

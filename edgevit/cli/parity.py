@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
-from rich.progress import Progress, TaskID
 from rich.table import Table
 
-from edgevit.cli.options import preprocess_option
+from edgevit.cli.command import Command, examples
+from edgevit.cli.options import (
+    COUNT,
+    PATH,
+    card_option,
+    json_option,
+    list_option,
+    preprocess_option,
+    split_option,
+    threads_option,
+)
+from edgevit.cli.progress import progress_bar
 from edgevit.errors import InputError
 from edgevit.parity import DEFAULTS, PairReport, ParityReport, compare, markdown_card
 from edgevit.parity.card import TENSOR_COLUMNS, figure_text, iou_text, tensor_row
@@ -23,32 +34,43 @@ def _defaults(name: str) -> str:
     return f"  [default: {values}]"
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    epilog=examples(
+        "edgevit parity cas_vit_xs_cifar10 --data photos",
+        "edgevit parity fp32.onnx --data photos --backend onnxruntime,openvino:gpu",
+        "edgevit parity fp32.onnx int8.onnx --data photos --card card.md",
+    ),
+)
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
 @click.option(
     "--data",
-    type=click.Path(path_type=Path),
+    type=PATH,
+    metavar="DIR",
     required=True,
-    help="Folder of pictures, or a data set that `edgevit eval` reads.",
+    help="Folder of images, or a data set that `edgevit eval` reads.",
 )
-@click.option(
-    "--backends",
-    help="Sides, separated by commas, the reference first: BACKEND or BACKEND:DEVICE, such as "
-    "onnxruntime,openvino:gpu.  [default: all usable; of several models the first usable]",
+@list_option(
+    "--backend",
+    "backends",
+    help="Backends to compare, the reference first, as NAME or NAME:DEVICE",
+    default="all usable; of several models the first usable",
 )
-@click.option("--split", help="Part of the data set, such as val.")
+@split_option
 @click.option(
     "--limit",
-    type=click.IntRange(min=1),
+    type=COUNT,
+    metavar="N",
     default=100,
     show_default=True,
-    help="So many pictures, spread evenly.",
+    help="Take so many images, spread evenly.",
 )
-@click.option("--threads", type=click.IntRange(min=1), help="Threads of one run.")
+@threads_option
 @preprocess_option
 @click.option(
     "--tolerance",
     type=click.FloatRange(min=0),
+    metavar="ERROR",
     help="Root mean square error of an output that is allowed, in standard deviations of the "
     "reference's; give it for devices that round float32 files to fewer bits."
     + _defaults("tolerance"),
@@ -56,57 +78,45 @@ def _defaults(name: str) -> str:
 @click.option(
     "--min-agreement",
     type=SHARE,
+    metavar="SHARE",
     help="Share of best classes, detections or pixels that must agree."
     + _defaults("min_agreement"),
 )
 @click.option(
     "--min-iou",
     type=SHARE,
+    metavar="SHARE",
     help="Detectors: overlap from which on two boxes or masks are the same." + _defaults("min_iou"),
 )
-@click.option("--bisect/--no-bisect", default=True, help="Find the first node that diverges.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
-@click.option("--card", type=click.Path(path_type=Path), help="Markdown file to write.")
+@click.option(
+    "--bisect/--no-bisect",
+    default=True,
+    show_default=True,
+    help="Find the first node that diverges.",
+)
+@json_option
+@card_option
 @click.pass_context
 def parity(
     context: click.Context,
+    /,
+    *,
     models: tuple[str, ...],
     data: Path,
-    backends: str | None,
-    split: str | None,
-    limit: int,
-    threads: int | None,
-    preprocess: str | None,
-    tolerance: float | None,
-    min_agreement: float | None,
-    min_iou: float | None,
-    bisect: bool,
+    backends: tuple[str, ...],
     as_json: bool,
     card: Path | None,
+    **choices: Any,  # what compare takes of the same names
 ) -> None:
-    """Compare MODEL on several backends, or several MODELs, on the same pictures.
+    """Compare MODEL on several backends, or several MODELs, on the same images.
 
-    The first side is the reference. Each picture is preprocessed once and the same batch goes to
+    The first side is the reference. Each image is preprocessed once and the same batch goes to
     every side. A model's precision is read off its file; the limits of a pair are those of the
     coarser one. The exit code is 1 where a limit is exceeded; the graph is then cut open to name
     the first node that diverges.
     """
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        report = compare(
-            models,
-            data,
-            backends=None if backends is None else backends.split(","),
-            split=split,
-            limit=limit,
-            threads=threads,
-            preprocess=preprocess,
-            tolerance=tolerance,
-            min_agreement=min_agreement,
-            min_iou=min_iou,
-            bisect=bisect,
-            progress=Bars(progress),
-        )
+    with progress_bar() as show:
+        report = compare(models, data, backends=backends or None, progress=show, **choices)
     if card is not None:
         _write(card, markdown_card(report))
     if as_json:
@@ -120,21 +130,6 @@ def parity(
         context.exit(1)
 
 
-class Bars:
-    """A bar for each kind of work, made when it begins."""
-
-    def __init__(self, progress: Progress) -> None:
-        """Draw on `progress`."""
-        self._progress = progress
-        self._tasks: dict[str, TaskID] = {}
-
-    def __call__(self, what: str, done: int, total: int) -> None:
-        """Show how far the work is."""
-        if what not in self._tasks:
-            self._tasks[what] = self._progress.add_task(what)
-        self._progress.update(self._tasks[what], completed=done, total=total)
-
-
 def _write(path: Path, text: str) -> None:
     try:
         path.write_text(text, encoding="utf-8")
@@ -145,7 +140,7 @@ def _write(path: Path, text: str) -> None:
 def _print(report: ParityReport) -> None:
     console = Console(soft_wrap=True, highlight=False)
     console.print(
-        f"{report.reference.model}: {report.pictures} pictures of {report.data}, "
+        f"{report.reference.model}: {report.pictures} images of {report.data}, "
         f"{report.preprocess} preprocessing; reference {report.reference}, "
         f"{report.reference.precision}",
         markup=False,

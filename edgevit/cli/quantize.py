@@ -3,167 +3,148 @@
 from __future__ import annotations
 
 import json
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
-from rich.progress import Progress, TaskID
 from rich.table import Table
 
-from edgevit.errors import QuantizationError
+from edgevit.cli.command import Command, examples, require_extra
+from edgevit.cli.options import (
+    COUNT,
+    LABEL_VALUE,
+    PATH,
+    json_option,
+    list_option,
+    split_option,
+    threads_option,
+)
+from edgevit.cli.progress import progress_bar
 from edgevit.evaluate import DataSet
 
 if TYPE_CHECKING:
     from edgevit.convert import QuantizationReport
 
-PACKAGES = ("onnx", "onnxruntime")
-PATH = click.Path(path_type=Path)
 ROWS = 12  # of the table, where the rest is shown only when asked for
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    epilog=examples(
+        "edgevit quantize cas_vit_s.onnx --calibration photos --output int8.onnx",
+        "edgevit quantize fp32.onnx --calibration photos --output int8.onnx \\",
+        "    --target openvino --data photos --max-drop 0.5",
+    ),
+)
 @click.argument("source", metavar="IN.onnx", type=PATH)
 @click.option(
     "--calibration",
     type=PATH,
+    metavar="DIR",
     required=True,
-    help="Folder of pictures of the kind that the model will see, about a hundred.",
+    help="Folder of images of the kind that the model will see, about a hundred.",
 )
-@click.option("--output", type=PATH, required=True, help="The file to write.")
-@click.option("--model-name", help="The model's name in its spec.  [default: the source's, _int8]")
+@click.option("--output", type=PATH, metavar="FILE", required=True, help="ONNX file to write.")
 @click.option(
-    "--backend",
+    "--model-name",
+    "name",
+    metavar="NAME",
+    help="The model's name in its spec.  [default: the source's, _int8]",
+)
+@click.option(
+    "--target",
+    "backend",
     type=click.Choice(["auto", "openvino", "onnxruntime", "tensorrt"]),
     default="auto",
     show_default=True,
-    help="Whose form the file has; auto measures which is fastest here. Each runs on all.",
+    help="Backend whose form the file has; auto measures which is fastest here. Each backend "
+    "runs every form.",
 )
-@click.option("--threads", type=click.IntRange(min=1), help="Threads of one run.")
+@threads_option
 @click.option(
-    "--range",
-    "rule",
+    "--rule",
     type=click.Choice(["auto", "minmax", "percentile", "entropy"]),
     default="auto",
     show_default=True,
-    help="How ranges are chosen; auto measures which changes the answers least.",
+    help="How ranges of values are chosen; auto measures which rule changes the answers least.",
 )
 @click.option(
     "--max-error",
     type=click.FloatRange(min=0, min_open=True),
+    metavar="ERROR",
     default=0.1,
     show_default=True,
     help="Relative change of the answers; layers stay in floating point to keep to it.",
 )
-@click.option("--keep-float", multiple=True, help="Layer to leave as it is; may be repeated.")
-@click.option("--data", type=PATH, help="Data set to measure accuracy on, as `edgevit eval` does.")
-@click.option("--split", help="Part of the data set, such as val.")
-@click.option("--labels", type=PATH, help="Where the data set's labels are, see `edgevit eval`.")
+@list_option("--keep-float", metavar="LAYER", help="Layers to leave in floating point")
 @click.option(
-    "--ignore-index", type=int, multiple=True, help="Segmenters: label value that counts nowhere."
+    "--data",
+    type=PATH,
+    metavar="DIR",
+    help="Data set to measure accuracy on, as for `edgevit eval`.",
+)
+@split_option
+@click.option(
+    "--labels",
+    type=PATH,
+    metavar="PATH",
+    help="Where the data set's labels are, as for `edgevit eval`.",
+)
+@list_option(
+    "--ignore-index",
+    kind=LABEL_VALUE,
+    metavar="N",
+    help="Segmenters: label values that count nowhere",
 )
 @click.option(
     "--max-drop",
     type=float,
+    metavar="POINTS",
     default=1.0,
     show_default=True,
     help="Points of accuracy that may be lost; more is refused, and nothing written.",
 )
 @click.option(
     "--limit",
-    type=click.IntRange(min=1),
+    type=COUNT,
+    metavar="N",
     default=128,
     show_default=True,
-    help="Take this many of the calibration pictures, spread evenly.",
+    help="Take so many of the calibration images, spread evenly.",
 )
 @click.option("--all-layers", is_flag=True, help="Show every layer in the table.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@json_option
 def quantize(
+    *,
     source: Path,
     calibration: Path,
     output: Path,
-    model_name: str | None,
-    backend: str,
-    threads: int | None,
-    rule: str,
-    max_error: float,
-    keep_float: tuple[str, ...],
     data: Path | None,
-    max_drop: float,
-    limit: int,
+    split: str | None,
+    labels: Path | None,
+    ignore_index: tuple[int, ...],
     all_layers: bool,
     as_json: bool,
-    **parts: Any,
+    **choices: Any,  # what the function takes of the same names
 ) -> None:
-    """Write a model with int8 arithmetic, calibrated on pictures.
+    """Write a model with int8 arithmetic, calibrated on images.
 
     The file runs on ONNX Runtime, OpenVINO and TensorRT. What each layer costs when it alone is
-    quantised is measured and shown.
+    quantized is measured and shown.
     """
-    _require_packages()
-    from edgevit.convert import quantize
+    require_extra("quantize", "quantizing")
+    from edgevit.convert import quantize as write_int8
 
-    with _Bar() as bar:
-        report = quantize(
-            source,
-            output,
-            calibration,
-            name=model_name,
-            backend=backend,
-            threads=threads,
-            rule=rule,
-            max_error=max_error,
-            keep_float=keep_float,
-            data=None if data is None else _data_set(data, **parts),
-            max_drop=max_drop,
-            limit=limit,
-            progress=bar.show,
-        )
+    data_set = None
+    if data is not None:
+        data_set = DataSet(data, split=split, labels=labels, ignore_index=ignore_index or None)
+    with progress_bar() as show:
+        report = write_int8(source, output, calibration, data=data_set, progress=show, **choices)
     if as_json:
         click.echo(json.dumps(report.to_dict(), ensure_ascii=False))
     else:
         _print(report, None if all_layers else ROWS)
-
-
-def _data_set(
-    folder: Path, split: str | None, labels: Path | None, ignore_index: tuple[int, ...]
-) -> DataSet:
-    return DataSet(folder, split=split, labels=labels, ignore_index=ignore_index or None)
-
-
-def _require_packages() -> None:
-    missing = [package for package in PACKAGES if find_spec(package) is None]
-    if missing:
-        raise QuantizationError(
-            f"quantising needs {', '.join(missing)}; on a workstation: "
-            "pip install 'edgevit[quantize]'. The device itself needs none of it"
-        )
-
-
-class _Bar:
-    """A line of progress on stderr, for the step that is under way."""
-
-    def __init__(self) -> None:
-        console = Console(stderr=True)
-        self._progress = Progress(console=console, transient=True, disable=not console.is_terminal)
-        self._task: TaskID | None = None
-        self._step = ""
-
-    def __enter__(self) -> _Bar:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def show(self, step: str, done: int, total: int) -> None:
-        """Show how far a step is."""
-        if step != self._step or self._task is None:
-            if self._task is not None:
-                self._progress.remove_task(self._task)
-            self._task, self._step = self._progress.add_task(step, total=total), step
-        self._progress.update(self._task, completed=done)
 
 
 def _print(report: QuantizationReport, rows: int | None) -> None:
@@ -173,7 +154,7 @@ def _print(report: QuantizationReport, rows: int | None) -> None:
     if report.accuracy is not None:
         found = report.accuracy
         click.echo(
-            f"{found.metric} on {found.images} pictures: {100 * found.before:.2f} before, "
+            f"{found.metric} on {found.images} images: {100 * found.before:.2f} before, "
             f"{100 * found.after:.2f} after ({-found.drop:+.2f} points)"
         )
     for name, speed in report.speeds.items():
@@ -187,7 +168,7 @@ def _print(report: QuantizationReport, rows: int | None) -> None:
     click.echo(
         f"wrote {report.path}: {report.spec.name}, {_quantized(report)} of {len(report.layers)} "
         f"layers in int8, {report.size_bytes / 2**20:.1f} MiB; on {report.images} calibration "
-        f"pictures the answers change by {100 * report.error:.2f}%, and "
+        f"images the answers change by {100 * report.error:.2f}%, and "
         f"{100 * report.agreement:.2f}% of the best classes stay"
     )
 
@@ -198,7 +179,7 @@ def _quantized(report: QuantizationReport) -> int:
 
 def _table(report: QuantizationReport, rows: int | None) -> Table:
     worst = sorted(report.layers, key=lambda layer: layer.error, reverse=True)
-    title = "what each layer costs when it alone is quantised"
+    title = "what each layer costs when it alone is quantized"
     table = Table(title=title if rows is None else f"{title}: the worst {rows}")
     table.add_column("layer", overflow="fold")
     for heading in ("multiply-\nadds, M", "error,\n%", "same\nclass, %", "precision"):

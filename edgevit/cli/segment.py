@@ -9,32 +9,41 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from edgevit.cli.options import output_option, picture_options
-from edgevit.cli.pictures import answer_pictures, drawn
+from edgevit.cli.command import Command, examples
+from edgevit.cli.images import answer_images, drawn
+from edgevit.cli.options import image_options, output_option
 from edgevit.core.tasks.results import Segmentation
+from edgevit.predictor import Predictor
 from edgevit.zoo import BUNDLED
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    epilog=examples(
+        "edgevit segment street.jpg --overlay look.jpg",
+        "edgevit segment a.jpg b.jpg --output maps",
+    ),
+)
 @click.option(
     "--model",
+    metavar="MODEL",
     default=BUNDLED["segment"],
-    help="ONNX file or zoo name of a segmenter.  [default: the bundled street segmenter]",
+    help="ONNX file or zoo name of a segmenter.  [default: the bundled one for streets]",
 )
-@picture_options
+@image_options
 @output_option("--output", "Write the class map, a PNG of class ids")
-@output_option("--overlay", "Write the picture with its classes in colours, to look at")
-def segment(model: str, output: Path | None, overlay: Path | None, **common: Any) -> None:
-    """Label every pixel of pictures.
+@output_option("--overlay", "Write the image with its classes in colors, to look at")
+def segment(*, model: str, output: Path | None, overlay: Path | None, **common: Any) -> None:
+    """Label every pixel of images.
 
-    A picture that cannot be read is reported on stderr and the others are still answered; the
-    exit code is 1 then.
+    An image that cannot be read is reported on stderr and the others are still answered; the exit
+    code is 1 then.
     """
     if output is not None and output.suffix.lower() not in ("", ".png"):
         raise click.BadParameter(
             f"a class map is a .png, not {output.name!r}", param_hint="--output"
         )
-    answer_pictures(
+    answer_images(
         answer=lambda predictor, image: predictor.segment(image),
         describe=_describe,
         writes=[(output, _class_map), (overlay, drawn)],
@@ -43,7 +52,7 @@ def segment(model: str, output: Path | None, overlay: Path | None, **common: Any
     )
 
 
-def _describe(result: Segmentation) -> list[str]:
+def _describe(predictor: Predictor, result: Segmentation) -> list[str]:
     counts = result.pixels_per_class()
     order = [index for index in np.argsort(-counts, kind="stable") if counts[index]]
     return [f"{counts[i] / result.class_map.size:6.1%}  {result.class_names[i]}" for i in order]

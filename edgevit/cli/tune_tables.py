@@ -50,7 +50,10 @@ def _print_evidence(report: Mapping[str, Any]) -> None:
     """Of a TuneReport as JSON values, which is how profiles keep it."""
     console = _console()
     rows = report["candidates"]
-    console.print(_table(report))
+    problems = list(dict.fromkeys(row["problem"] for row in rows[:SHOWN] if row["problem"]))
+    console.print(_table(report, problems))
+    for number, problem in enumerate(problems, start=1):
+        console.print(f"({number}) {problem}", markup=False)
     if len(rows) > SHOWN:
         console.print(f"{len(rows) - SHOWN} more were measured; --json shows them")
     console.print(
@@ -83,8 +86,11 @@ def _threads(row: Mapping[str, Any]) -> str:
     return f"{row['threads'] or '-'}{streams}{spinning}"
 
 
-def _table(report: Mapping[str, Any]) -> Table:
-    """The model is named where there are several; the table fits 80 columns where there is one."""
+def _table(report: Mapping[str, Any], problems: list[str]) -> Table:
+    """The model is named where there are several; the table fits 80 columns where there is one.
+
+    Why a row is out stands below the table, under a number.
+    """
     rows = report["candidates"]
     has_models = len({row["model"] for row in rows}) > 1
     own = OWN_COLUMN.get(report["goal"]["objective"])
@@ -93,14 +99,14 @@ def _table(report: Mapping[str, Any]) -> Table:
         table.add_column(heading, no_wrap=True)
     for heading in ("p50 ms", "p95 ms", *(own[:1] if own else ()), "MiB", report["figure"], "runs"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     for row in rows[:SHOWN]:
         cells = [*([Path(row["model"]).stem] if has_models else []), *_how(row)]
         cells += [f"{row['p50_ms']:.2f}", f"{row['p95_ms']:.2f}"]
         cells += [f"{row[own[1]]:.2f}"] if own else []
         cells += ["" if row["rss_mib"] is None else f"{row['rss_mib']:.0f}"]
         cells += ["" if row["accuracy"] is None else f"{row['accuracy']:.2%}", str(row["runs"])]
-        table.add_row(*map(escape, [*cells, _remark(row, report["choice"])]))
+        table.add_row(*map(escape, [*cells, _remark(row, report["choice"], problems)]))
     return table
 
 
@@ -109,7 +115,9 @@ def _how(row: Mapping[str, Any]) -> list[str]:
     return [row["precision"], f"{row['backend']}{device}", _threads(row), row["preprocess"]]
 
 
-def _remark(row: Mapping[str, Any], choice: Mapping[str, Any] | None) -> str:
+def _remark(row: Mapping[str, Any], choice: Mapping[str, Any] | None, problems: list[str]) -> str:
     if row == choice:
         return "chosen"
-    return row["problem"] or ("Pareto" if row["is_pareto"] else "")
+    if row["problem"]:
+        return f"({1 + problems.index(row['problem'])})"
+    return "Pareto" if row["is_pareto"] else ""

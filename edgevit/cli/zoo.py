@@ -8,17 +8,19 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from edgevit.cli.command import Group, examples
+from edgevit.cli.options import json_option
 from edgevit.zoo import how_to_get, load_zoo, zoo_entry
 
 
-@click.group()
+@click.group(cls=Group, epilog=examples("edgevit zoo list", "edgevit zoo show cas_vit_s"))
 def zoo() -> None:
     """List and show the known models."""
 
 
-@zoo.command("list")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
-def list_models(as_json: bool) -> None:
+@zoo.command("list", epilog=examples("edgevit zoo list"))
+@json_option
+def list_models(*, as_json: bool) -> None:
     """List the models."""
     entries = load_zoo().values()
     if as_json:
@@ -35,13 +37,15 @@ def list_models(as_json: bool) -> None:
         millions = f"{entry.parameters / 1e6:.1f} M"
         table.add_row(entry.name, entry.dataset, f"{entry.metric} {figures}", millions, here)
     Console().print(table)
+    if not all(entry.file.is_file() for entry in entries):
+        click.echo("`edgevit zoo show MODEL` says how to get one that is not here.")
 
 
-@zoo.command()
+@zoo.command(epilog=examples("edgevit zoo show cas_vit_s", "edgevit zoo show cas_vit_s --json"))
 @click.argument("name")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
-def show(name: str, as_json: bool) -> None:
-    """Show one model: source, licence, size, accuracy, preprocessing, and how to get it."""
+@json_option
+def show(*, name: str, as_json: bool) -> None:
+    """Show one model: source, license, size, accuracy, preprocessing, and how to get it."""
     entry = zoo_entry(name)
     if as_json:
         click.echo(json.dumps(entry.to_dict() | {"is_here": entry.file.is_file()}))

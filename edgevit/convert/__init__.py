@@ -5,26 +5,30 @@ Names are loaded on first use.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from edgevit._lazy import lend
 
 if TYPE_CHECKING:
     from edgevit.convert.fp16.convert import HalfReport as HalfReport
     from edgevit.convert.fp16.convert import convert_to_half as convert_to_half
     from edgevit.convert.int8.quantize import quantize as quantize
+    from edgevit.convert.int8.report import Accuracy as Accuracy
+    from edgevit.convert.int8.report import LayerSensitivity as LayerSensitivity
     from edgevit.convert.int8.report import QuantizationReport as QuantizationReport
-
-_HOMES = {
-    "HalfReport": "edgevit.convert.fp16.convert",
-    "QuantizationReport": "edgevit.convert.int8.report",
-    "convert_to_half": "edgevit.convert.fp16.convert",
-    "quantize": "edgevit.convert.int8.quantize",
-}
-
-__all__ = ["HalfReport", "QuantizationReport", "convert_to_half", "quantize"]
-
-
-def __getattr__(name: str) -> Any:  # any public name
-    if name not in _HOMES:
-        raise AttributeError(f"module 'edgevit.convert' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+else:
+    __getattr__, __dir__, __all__ = lend(
+        __name__,
+        {
+            "edgevit.convert.fp16.convert": (
+                "HalfReport",
+                "convert_to_half",
+            ),
+            "edgevit.convert.int8.quantize": ("quantize",),
+            "edgevit.convert.int8.report": (
+                "Accuracy",
+                "LayerSensitivity",
+                "QuantizationReport",
+            ),
+        },
+    )

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-import onnx
-from onnx import helper, numpy_helper
+import onnx_ir as ir
 
+from edgevit.convert.graph import add_constant, array_of, constant_of, input_of, make_cast, name_of
 from edgevit.errors import ExportError
 
 SMALLEST = 1024  # values; below, a Cast costs more than the bytes it saves
 
 
-def store_in_half_precision(model: onnx.ModelProto) -> None:
+def store_in_half_precision(model: ir.Model) -> None:
     """Halve the bytes of a graph's large float32 weights, in place.
 
     Each becomes a float16 tensor behind a Cast to float32. Runtimes fold that Cast into the
@@ -23,38 +23,39 @@ def store_in_half_precision(model: onnx.ModelProto) -> None:
     Raises:
         ExportError: if a weight is too large for half precision.
     """
-    casts = []
-    for tensor in model.graph.initializer:
-        if tensor.data_type != onnx.TensorProto.FLOAT or np.prod(tensor.dims) < SMALLEST:
+    graph, casts = model.graph, []
+    weights = list(graph.initializers.values())
+    graph.initializers.clear()
+    for weight in weights:
+        values, name = array_of(weight), name_of(weight)
+        if weight.dtype != ir.DataType.FLOAT or values.size < SMALLEST:
+            graph.initializers.add(weight)
             continue
-        name, values = tensor.name, numpy_helper.to_array(tensor)
         if np.abs(values).max() > np.finfo(np.float16).max:
             raise ExportError(
                 f"weight {name!r} holds {np.abs(values).max():.3g}, too large for half precision; "
                 "export without --half-weights"
             )
-        stored = f"{name}.float16"
-        tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), stored))
-        casts.append(helper.make_node("Cast", [stored], [name], to=onnx.TensorProto.FLOAT))
-    nodes = list(model.graph.node)
-    del model.graph.node[:]
-    model.graph.node.extend(casts + nodes)
+        stored = add_constant(graph, f"{name}.float16", values.astype(np.float16))
+        casts.append(make_cast(stored, ir.DataType.FLOAT, name))
+        weight.replace_all_uses_with(casts[-1].outputs[0], replace_graph_outputs=True)
+    if casts:
+        graph.insert_before(graph[0], casts)
 
 
-def widen_stored_weights(model: onnx.ModelProto) -> None:
-    """Undo `store_in_half_precision` but for the rounding, in place."""
-    stored = {
-        tensor.name: tensor
-        for tensor in model.graph.initializer
-        if tensor.data_type == onnx.TensorProto.FLOAT16
-    }
-    kept = []
-    for node in model.graph.node:
-        tensor = stored.get(node.input[0]) if node.op_type == "Cast" else None
-        if tensor is None or node.attribute[0].i != onnx.TensorProto.FLOAT:
-            kept.append(node)
-        else:
-            values = numpy_helper.to_array(tensor).astype(np.float32)
-            tensor.CopyFrom(numpy_helper.from_array(values, node.output[0]))
-    del model.graph.node[:]
-    model.graph.node.extend(kept)
+def widen_stored_weights(model: ir.Model) -> None:
+    """Undo `store_in_half_precision` but for the rounding, in place.
+
+    Whatever else a Cast makes of a weight is computed, too.
+    """
+    graph = model.graph
+    for node in list(graph):
+        if node.op_type != "Cast" or constant_of(node.inputs[0]) is None:
+            continue
+        stored, made = input_of(node), node.outputs[0]
+        dtype = ir.DataType(node.attributes["to"].as_int()).numpy()
+        weight = add_constant(graph, name_of(made), array_of(stored).astype(dtype))
+        made.replace_all_uses_with(weight, replace_graph_outputs=True)
+        graph.remove(node, safe=True)
+        if not stored.uses():
+            del graph.initializers[name_of(stored)]

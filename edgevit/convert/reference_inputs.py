@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edgevit.core.image.preprocessor import Preprocessor
 from edgevit.core.model.spec import InputSpec
+from edgevit.core.model.test_vector import Samples
 
 Values = NDArray[Any]  # of whatever dtype an output has
 
@@ -66,13 +67,5 @@ def extreme_images(size: tuple[int, int]) -> list[NDArray[np.uint8]]:
 
 
 def relative_difference(before: Values, after: Values) -> float:
-    """How far an output moved, as `edgevit doctor` measures it.
-
-    Returns:
-        The largest difference over the largest value, or over 1 where that is smaller; of class
-        ids, the share that differ, 0-1.
-    """
-    if before.dtype.kind in "iu":
-        return float(np.mean(before != after))
-    difference = np.abs(after.astype(np.float64) - before).max(initial=0)
-    return float(difference / max(1.0, float(np.abs(before).max(initial=0))))
+    """How far an output moved, as `Samples.relative_error` counts it, over all its values."""
+    return Samples.of(before, limit=max(1, before.size)).relative_error(after)

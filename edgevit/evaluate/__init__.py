@@ -77,7 +77,7 @@ def evaluate(
     measure = MEASURES[result_type(task)]
     for name in measure.foreign:
         if getattr(data, name) is not None:
-            raise InputError(f"{name} does not apply to {predictor.spec.name!r}, a {task} model")
+            raise InputError(f"`{name}` does not apply to {predictor.spec.name!r}, a {task} model")
     loop = TimedLoop(progress)
     figures = measure.figures(predictor, data, loop)
     return EvaluationReport(

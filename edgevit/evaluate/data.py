@@ -129,7 +129,7 @@ def names_in_data(data: DataSet, spec: ModelSpec) -> tuple[str, ...]:
         return spec.class_names
     if len(data.class_names) != len(spec.class_names):
         raise InputError(
-            f"class_names has {len(data.class_names)} names, but {spec.name!r} has "
+            f"`class_names` has {len(data.class_names)} names, but {spec.name!r} has "
             f"{len(spec.class_names)} classes; it must hold the data's name of each, in order"
         )
     return data.class_names
@@ -139,7 +139,7 @@ def ids_of_names(
     found: Iterable[str],
     names: Sequence[str],
     where: str,
-    advice: str = "give what the data calls each class with class_names",
+    advice: str = "give what the data calls each class with `class_names`",
 ) -> Mapping[str, int]:
     """Find the class id of each name that occurs in the data.
 
@@ -157,7 +157,7 @@ def ids_of_names(
     if unknown:
         raise InputError(
             f"{where}: {shortened(unknown)} {'is' if len(unknown) == 1 else 'are'} not among the "
-            f"model's classes ({shortened(names)}){suggestion(unknown[0], names)}; {advice}"
+            f"model's classes{suggestion(unknown[0], names)}: {shortened(names)}; {advice}"
         )
     twice = [name for name in dict.fromkeys(found) if names.count(name) > 1]
     if twice:

@@ -19,7 +19,7 @@ from edgevit.core.image.header import read_header
 from edgevit.core.model.spec import ModelSpec
 from edgevit.core.tasks.results import Detections
 from edgevit.core.tasks.rle import RLE
-from edgevit.errors import EdgeVitError, InputError
+from edgevit.errors import EdgeVitError, InputError, install_hint
 from edgevit.evaluate.data import DataSet, first_folder, ids_of_names, names_in_data, shortened
 from edgevit.evaluate.report import Figures, TimedLoop
 from edgevit.predictor import Predictor
@@ -160,7 +160,7 @@ def _require_pycocotools() -> None:
     except ImportError as exc:
         raise EdgeVitError(
             f"AP is measured with pycocotools, which cannot be imported ({exc}); "
-            "install it with: pip install 'edgevit[eval]'"
+            f"install it with: {install_hint('eval')}"
         ) from exc
 
 
@@ -173,7 +173,9 @@ def _annotations_file(data: DataSet) -> Path:
     layout = "a detector is measured on a COCO JSON in annotations/ and the pictures it names"
     listed = ", ".join(repr(path.name) for path in found)
     problem = f"has several annotations ({listed})" if found else "has no annotations that fit"
-    raise InputError(f"{str(data.folder)!r} {problem}: {layout}; choose with annotations or split")
+    raise InputError(
+        f"{str(data.folder)!r} {problem}: {layout}; choose with `annotations` or `split`"
+    )
 
 
 def _images_folder(data: DataSet, truth: CocoTruth) -> Path:

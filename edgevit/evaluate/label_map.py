@@ -1,25 +1,37 @@
 """Label pictures: the class id of every pixel, as it stands in a PNG.
 
-Picture readers turn a palette's indices into its colours and spread samples of fewer than eight
-bits over 0-255. Either loses the ids, so a PNG is read here as plain grey samples.
+OpenCV would turn a palette's indices into its colours; Pillow keeps them.
 """
 
 from __future__ import annotations
 
-import zlib
+from io import BytesIO
 from pathlib import Path
-from struct import pack, unpack_from
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edgevit.core.image.header import read_header
-from edgevit.errors import InputError
+from edgevit.errors import EdgeVitError, InputError, install_hint
 
 GREY, PALETTE = 0, 3  # PNG's colour types with one sample for each pixel
 
 LabelMap = NDArray[np.uint8] | NDArray[np.uint16]
+
+
+def require_pillow() -> None:
+    """Check that label pictures can be read here.
+
+    Raises:
+        EdgeVitError: if Pillow is not installed.
+    """
+    try:
+        import PIL.Image  # noqa: F401
+    except ImportError as exc:
+        raise EdgeVitError(
+            f"label images are read with Pillow, which cannot be imported ({exc}); "
+            f"install it with: {install_hint('eval')}"
+        ) from exc
 
 
 def read_label_map(path: Path) -> LabelMap:
@@ -33,7 +45,9 @@ def read_label_map(path: Path) -> LabelMap:
 
     Raises:
         InputError: if the file cannot be read, is damaged, or has colours.
+        EdgeVitError: if Pillow, of the extra `eval`, is not installed.
     """
+    require_pillow()
     try:
         data = path.read_bytes()
         header = read_header(data)
@@ -44,25 +58,19 @@ def read_label_map(path: Path) -> LabelMap:
             f"the labels {str(path)!r} are a picture in colours; accepted: a PNG whose grey values "
             "or palette indices are class ids"
         )
-    depth = data[24]
-    samples = cv2.imdecode(np.frombuffer(_grey(header.encoded), np.uint8), cv2.IMREAD_UNCHANGED)
-    if samples is None:
-        raise InputError(f"the labels {str(path)!r} are damaged")
+    return _samples(header.encoded, path, depth=data[24])
+
+
+def _samples(encoded: bytes, path: Path, depth: int) -> LabelMap:
+    from PIL import Image
+
+    try:
+        with Image.open(BytesIO(encoded), formats=["PNG"]) as image:
+            samples = np.asarray(image)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as exc:
+        raise InputError(f"the labels {str(path)!r} are damaged: {exc}") from exc
     if depth == 16:
-        return samples.astype(np.uint16, copy=False)
-    return (samples // (255 // ((1 << depth) - 1))).astype(np.uint8, copy=False)
-
-
-def _grey(encoded: bytes) -> bytes:
-    """The same samples as a grey PNG, without palette and transparency."""
-    parts, position = [encoded[:8]], 8
-    while position < len(encoded):
-        (length,) = unpack_from(">I", encoded, position)
-        chunk = encoded[position : position + length + 12]  # length, kind, body, checksum
-        position += len(chunk)
-        if chunk[4:8] == b"IHDR":
-            body = chunk[4:17] + bytes([GREY]) + chunk[18:-4]
-            chunk = chunk[:4] + body + pack(">I", zlib.crc32(body))
-        if chunk[4:8] not in (b"PLTE", b"tRNS"):
-            parts.append(chunk)
-    return b"".join(parts)
+        return samples.astype(np.uint16)
+    if image.mode == "L":  # grey samples of fewer than eight bits are spread over 0-255
+        samples = samples // (255 // ((1 << depth) - 1))
+    return samples.astype(np.uint8)

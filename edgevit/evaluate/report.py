@@ -74,7 +74,7 @@ class EvaluationReport:
         return metric, self.overall[metric]
 
     def to_dict(self) -> dict[str, Any]:
-        """Describe as JSON values."""
+        """Give the fields as plain values that `json.dumps` takes, by name."""
         return asdict(self)
 
 
@@ -97,5 +97,5 @@ class TimedLoop:
             self._progress(done, len(samples))
 
     def medians_ms(self) -> dict[str, float]:
-        """Median of each stage, in milliseconds."""
+        """Median over the samples of each stage's time, in milliseconds, by the stage's name."""
         return {stage: median(times[stage] for times in self.timings) for stage in self.timings[0]}

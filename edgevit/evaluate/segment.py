@@ -20,14 +20,14 @@ from edgevit.evaluate.data import (
     read_rows,
     shortened,
 )
-from edgevit.evaluate.label_map import LabelMap, read_label_map
+from edgevit.evaluate.label_map import LabelMap, read_label_map, require_pillow
 from edgevit.evaluate.report import Figures, TimedLoop
 from edgevit.predictor import Predictor
 
 IGNORED = (255,)
 ADVICE = (
-    "name the values that count nowhere with ignore_index, or take values as the model's class ids "
-    "with first_class"
+    "name the values that count nowhere with `ignore_index`, or take values as the model's class "
+    "ids with `first_class`"
 )
 
 Pair = tuple[Path, Path]  # a picture and its labels
@@ -41,7 +41,9 @@ def segmentation_figures(predictor: Predictor, data: DataSet, loop: TimedLoop) -
 
     Raises:
         InputError: if the data does not fit, or a file cannot be read.
+        EdgeVitError: if Pillow is not installed.
     """
+    require_pillow()
     names = predictor.spec.class_names
     table = class_of_values(data, names)
     pairs, notes = _pairs(data)
@@ -80,7 +82,7 @@ def confusion_matrix(
         values = np.unique(labels.reshape(-1)[rows == count + 1]).tolist()
         raise InputError(
             f"the labels {where!r} have the value {values[0]}, which is none of the model's "
-            f"{count} classes; if it counts nowhere, say so with ignore_index"
+            f"{count} classes; if it counts nowhere, say so with `ignore_index`"
         )
     return confusion[:count]
 
@@ -123,8 +125,8 @@ def figures_of_confusion(
 
     Args:
         confusion: int64 (C, C + 1), see `confusion_matrix`.
-        names: of the C classes.
-        notes: of the data set.
+        names: the names of the C classes, in the order of their ids.
+        notes: what the reader of the figures should know of the data set, a sentence each.
     """
     labelled = confusion.sum(axis=1)
     right = np.diagonal(confusion)

@@ -5,17 +5,14 @@ Names are loaded on first use, so that importing this package does not import Py
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from edgevit._lazy import lend
 
 if TYPE_CHECKING:
     from edgevit.export.export import ExportReport as ExportReport
     from edgevit.export.export import export_model as export_model
-
-__all__ = ["ExportReport", "export_model"]
-
-
-def __getattr__(name: str) -> Any:  # either public name
-    if name not in __all__:
-        raise AttributeError(f"module 'edgevit.export' has no attribute {name!r}")
-    return getattr(import_module("edgevit.export.export"), name)
+else:
+    __getattr__, __dir__, __all__ = lend(
+        __name__, {"edgevit.export.export": ("ExportReport", "export_model")}
+    )

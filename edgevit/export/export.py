@@ -14,9 +14,9 @@ import torch
 from torch import nn
 
 from edgevit import __version__
+from edgevit.convert.graph import save_model
 from edgevit.convert.metadata import embed_multiply_adds, embed_spec
 from edgevit.convert.reference_inputs import preprocessed, test_image
-from edgevit.core.cache.files import write_atomically
 from edgevit.core.model.spec import ModelSpec, Provenance
 from edgevit.errors import ExportError
 from edgevit.export.checkpoint.class_names import default_class_names, read_class_names
@@ -180,7 +180,7 @@ def _write(
     count = ending.count(module, size)
     embed_multiply_adds(form.model, count)
     content = form.model.SerializeToString()
-    _save(destination, content)
+    save_model(destination, content)
     return ExportReport(
         path=destination,
         spec=form.spec,
@@ -256,7 +256,7 @@ def _check_arguments(input_size: tuple[int, int], precision: str, half_weights: 
         raise ExportError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
     if half_weights and precision != "fp32":
         raise ExportError(
-            f"half_weights is for fp32 graphs; in {precision} they are stored so anyway. "
+            f"`half_weights` is for fp32 graphs; in {precision} they are stored so anyway. "
             "Leave one of the two out"
         )
     if len(input_size) != 2 or min(input_size) < 1:
@@ -272,7 +272,7 @@ def _kind_of(variant: str, definition: Definition) -> Kind:
 def _check_kind(variant: str, kind: Kind, size: tuple[int, int], form: str | None) -> None:
     if form is not None and form not in kind.forms:
         choice = f"must be one of {', '.join(kind.forms)}" if kind.forms else "is none of its own"
-        raise ExportError(f"the form of the output of {variant!r} {choice}, not {form!r}")
+        raise ExportError(f"the `form` of {variant!r} {choice}, not {form!r}")
     step = kind.size_step
     if any(side % step for side in size):
         height, width = (max(1, round(side / step)) * step for side in size)
@@ -285,7 +285,7 @@ def _check_kind(variant: str, kind: Kind, size: tuple[int, int], form: str | Non
 def _refuse(variant: str, kind: str, **given: bool) -> None:
     for name, is_given in given.items():
         if is_given:
-            raise ExportError(f"{name} is for {kind}s, which {variant!r} is not; leave it out")
+            raise ExportError(f"`{name}` is for {kind}s, which {variant!r} is not; leave it out")
 
 
 def _with_threshold(head: Mapping[str, Any], score_threshold: float | None) -> Mapping[str, Any]:
@@ -299,10 +299,3 @@ def _notes(loaded: Checkpoint | None) -> tuple[str, ...]:
     if loaded is None:
         return ("no checkpoint was given: the weights are freshly initialised, answers are noise",)
     return loaded.notes
-
-
-def _save(destination: Path, content: bytes) -> None:
-    try:
-        write_atomically(destination, content)
-    except OSError as exc:
-        raise ExportError(f"the output {str(destination)!r} cannot be written: {exc}") from exc

@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 from numpy.typing import NDArray
 from torch import nn
 
 from edgevit.convert.fp16.convert import half_graph, half_spec
+from edgevit.convert.graph import to_proto
 from edgevit.convert.half_weights import store_in_half_precision
 from edgevit.convert.reference_inputs import range_batches, relative_difference
 from edgevit.convert.session import load_graph
@@ -28,8 +30,8 @@ class Verified:
     """A float32 graph that computes its module.
 
     Args:
-        model: the graph.
-        module: the module.
+        model: the graph, traced from the module.
+        module: the deploy form that was traced, in eval mode.
         ending: how the graph ends.
         image: uint8 (H, W, 3), BGR, of the test vector.
         batch: the image preprocessed, float32 (1, 3, height, width).
@@ -51,11 +53,11 @@ class Verified:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Form:
-    """What is written.
+    """What is written to the file.
 
     Args:
-        model: the graph.
-        spec: with what it answers.
+        model: the graph, in the precision of the form.
+        spec: the spec, whose test vector holds what this graph answers.
         notes: what the user should know, one sentence each.
     """
 
@@ -65,20 +67,22 @@ class Form:
 
 
 def in_float(verified: Verified, spec: ModelSpec) -> Form:
-    """Leave a graph as it is."""
+    """Keep the graph in float32, and record its own outputs in the spec."""
     return Form(verified.model, spec.with_test_vector(verified.vector(verified.outputs)))
 
 
 def with_half_weights(verified: Verified, spec: ModelSpec) -> Form:
-    """Store a graph's weights in half precision, in place.
+    """Store a graph's weights in half precision.
 
     Raises:
         ExportError: if a weight is too large for half precision.
     """
-    store_in_half_precision(verified.model)
-    outputs = load_graph(verified.model, verified.ending.settings)(verified.batch)
+    stored = ir.from_proto(verified.model)
+    store_in_half_precision(stored)
+    model = to_proto(stored)
+    outputs = load_graph(model, verified.ending.settings)(verified.batch)
     spec = spec.with_test_vector(verified.vector(outputs))
-    return Form(verified.model, spec, _moved(verified, outputs))
+    return Form(model, spec, _moved(verified, outputs))
 
 
 def in_half(verified: Verified, spec: ModelSpec) -> Form:

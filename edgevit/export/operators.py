@@ -58,7 +58,7 @@ def cut(
         levels: maps (1, C, H, W).
         boxes: (R, 4), xyxy in pixels of the input.
         chosen: int64 (R,), rising: which level each is cut out of.
-        strides: of the levels.
+        strides: input pixels per cell of each level.
         cells: side of the square.
 
     Returns:

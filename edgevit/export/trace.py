@@ -37,7 +37,7 @@ def graph_from_module(
         module: in eval mode, from float32 (B, 3, height, width) and `settings` to a tensor for each
             output.
         size: input (height, width) in pixels.
-        outputs: their names.
+        outputs: a name for each tensor that the module answers, in order.
         settings: names of further inputs, and arrays of their dtype and shape.
         dynamic_batch: leave the batch axis open instead of fixing it at 1.
 

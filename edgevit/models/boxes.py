@@ -20,7 +20,7 @@ def level_anchors(grid: AnchorGrid, stride: int, like: Tensor) -> Tensor:
     """Anchors of one level.
 
     Args:
-        grid: their shapes.
+        grid: the ratios and scales of the anchors of a cell.
         stride: pixels between two places.
         like: map (B, C, H, W) of this level, which gives size, dtype and device.
 

@@ -340,7 +340,7 @@ class Stage(nn.ModuleList):
     """Layers one after the other, each from tokens and size to tokens and size."""
 
     def forward(self, x: Tensor, size: Size) -> tuple[Tensor, Size]:
-        """Run the layers."""
+        """Map tokens (B, N, C) and (height, width) through every layer; a merge changes both."""
         for layer in self:
             x, size = layer(x, size)
         return x, size

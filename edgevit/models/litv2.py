@@ -88,7 +88,7 @@ def split_windows(x: Tensor, window: int) -> Tensor:
 
 
 def join_windows(x: Tensor, window: int) -> Tensor:
-    """Undo `split_windows`."""
+    """Map windows of tokens (B, H/window, W/window, window*window, C) to (B, H, W, C)."""
     batch, rows, columns, _, channels = x.shape
     x = x.reshape(batch, rows, columns, window, window, channels).transpose(2, 3)
     return x.reshape(batch, rows * window, columns * window, channels)

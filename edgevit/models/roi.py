@@ -126,7 +126,7 @@ class RoIAlign(nn.Module):
         return torch.cat([self.cut(levels, chunk) for chunk in torch.split(boxes, CHUNK)])
 
     def cut(self, levels: Sequence[Tensor], boxes: Tensor) -> Tensor:
-        """Cut a chunk of the boxes out."""
+        """Cut boxes (R, 4) out of levels (C, H, W): (R, C, cells, cells)."""
         chosen = self.level_of(boxes)
         cuts = []
         for index, (level, stride) in enumerate(zip(levels, self.strides, strict=True)):

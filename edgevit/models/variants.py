@@ -85,7 +85,7 @@ class DenseVariant:
 
     @property
     def task(self) -> str:
-        """`detect` or `segment`."""
+        """The head's task, `detect` or `segment`."""
         return HEADS[self.head].task
 
     @property
@@ -269,7 +269,7 @@ def find_definition(name: str) -> Variant | DenseVariant:
 
 def _unknown(name: str, known: list[str]) -> ModelError:
     listed = ", ".join(known)
-    return ModelError(f"no model variant {name!r}; known: {listed}{suggestion(name, known)}")
+    return ModelError(f"no model variant {name!r}{suggestion(name, known)}; known: {listed}")
 
 
 def create(name: str, num_classes: int | None = None) -> nn.Module:

@@ -1,9 +1,24 @@
 """Find the first node of a graph at which two sides part.
 
-The file is copied with some inner tensors as further outputs, both sides run the copy, and the
-search goes on among what the first bad tensor is computed from, until a node is found whose output
-is bad while all that it reads is good. Only a few tensors are shown at a time: a runtime cannot
-fuse across a tensor that it must show, so that showing all could hide the very difference.
+A tensor is bad where the two sides' values differ by more than the limit. What is looked for is a
+node whose output is bad while everything that it reads is good. It is a binary search, over the
+ancestors of a bad tensor instead of over a list:
+
+1. Begin with a graph output that is bad.
+2. The candidates are its ancestors that are neither measured nor presumed good. Put them in the
+   graph's order, and probe some that are evenly spread; if it is one, the middle. To probe is to
+   copy the file with these tensors as further outputs, and to run the copy on both sides.
+3. If one is bad, go on from the first such. The ancestors of those that are good are presumed good.
+4. When no candidate is left, probe what the bad tensor's own node reads: a bad tensor may have come
+   out good further down, past a maximum or a rounding, and what was presumed good was not. Go on
+   from a parent that is bad. If none is, the node has been found.
+
+Only a few tensors are probed at a time: a runtime cannot fuse across a tensor that it must show, so
+that showing all could hide the very difference. Where it has gone, the search begins again with one
+tensor at a time, and if it goes then too, the tensor shown is named instead of a node.
+
+`plain_first_bad` and `plain_parents` in `tests/parity/test_bisect.py` answer the same by measuring
+every tensor, and the tests compare the two on random graphs.
 """
 
 from __future__ import annotations
@@ -25,7 +40,7 @@ from edgevit.parity.report import Divergence
 from edgevit.parity.sides import Side
 from edgevit.parity.tensors import holds_ids, relative_error
 
-AT_ONCE = (16, 1)  # tensors shown together; then, where the difference has gone, one by one
+PROBES = (16, 1)  # tensors shown together; then, where the difference has gone, one by one
 ROUNDS = 200  # more than any graph that has been met needs
 
 
@@ -46,7 +61,7 @@ class Lineage:
         """Follow the tensors that depend on a graph's inputs, and its outputs if they do not.
 
         Args:
-            graph: the reference's.
+            graph: the reference's graph.
             common: tensors that the other file's graph makes, too.
         """
         shown = set(common)
@@ -56,7 +71,7 @@ class Lineage:
         for node in graph.nodes:
             live = [nearest[name] for name in node.inputs if name in nearest]
             if not live and not set(graph.outputs).intersection(node.outputs):
-                continue
+                continue  # a constant, equal on both sides
             origin = frozenset[str]().union(*live)
             for name in node.outputs:
                 nearest[name] = frozenset((name,)) if name in shown else origin
@@ -65,7 +80,7 @@ class Lineage:
         return cls(nodes, parents)
 
     def ancestors(self, name: str) -> set[str]:
-        """All that a tensor is computed from."""
+        """All tensors of the lineage that a tensor is computed from, directly or not."""
         found: set[str] = set()
         waiting = [*self.parents[name]]
         while waiting:
@@ -78,14 +93,14 @@ class Lineage:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A tensor's relative error, and what it may be."""
+    """A tensor's relative error, and the largest one that is good; see `relative_error`."""
 
     error: float
     limit: float
 
     @property
     def is_bad(self) -> bool:
-        """Whether it is more."""
+        """Whether the two sides' values differ by more than the limit."""
         return self.error > self.limit
 
 
@@ -100,7 +115,6 @@ class Probe:
         limits: Limits,
         options: Mapping[str, object],
     ) -> None:
-        """Keep what every run needs."""
         self._sides = sides
         self._graphs = graphs
         self._feeds = feeds
@@ -137,24 +151,28 @@ class Probe:
 
 
 class Search:
-    """Goes from a bad output up to the first node that makes something bad of something good."""
+    """A binary search among the ancestors of a bad output; see the module's text.
 
-    def __init__(self, probe: Probe, lineage: Lineage, at_once: int, progress: Progress) -> None:
-        """Begin with nothing measured."""
+    Attributes:
+        measured: the tensors measured so far, by name. Ancestors of the current bad one are good.
+        vanished_with: the tensors that were shown when the output was good, if it ever was.
+    """
+
+    def __init__(self, probe: Probe, lineage: Lineage, probes: int, progress: Progress) -> None:
         self.measured: dict[str, Measured] = {}
-        self.healing: Sequence[str] = ()
+        self.vanished_with: Sequence[str] = ()
         self._probe = probe
         self._lineage = lineage
-        self._at_once = at_once
+        self._probes = probes
         self._progress = progress
-        self._settled: set[str] = set()
+        self._presumed_good: set[str] = set()
 
     def run(self, output: str, measured: Measured) -> str | None:
         """Search from a bad graph output.
 
         Returns:
             The tensor that the node makes; None where the output is good as soon as the tensors in
-            `healing` are shown.
+            `vanished_with` are shown, or the search does not end within `ROUNDS`.
         """
         bad = output
         self.measured[output] = measured
@@ -164,22 +182,22 @@ class Search:
                 return bad
             found = self._probe.measure(chosen)
             if not found[output].is_bad:
-                self.healing = chosen
+                self.vanished_with = chosen
                 return None
             self.measured |= {name: found[name] for name in (*chosen, output)}
             bad = next((name for name in chosen if found[name].is_bad), bad)
             for name in chosen:
                 if not found[name].is_bad:
-                    self._settled |= self._lineage.ancestors(name)
+                    self._presumed_good |= self._lineage.ancestors(name)
             self._progress("bisecting", number, number + 1)
         return None
 
     def _next(self, bad: str) -> list[str]:
-        """Some of what `bad` is computed from; at last, what its own node reads."""
+        """The tensors to probe; none when `bad` is what the first bad node makes."""
         unknown = self._lineage.ancestors(bad) - self.measured.keys()
-        open_ones = self._in_order(unknown - self._settled)
+        candidates = self._in_order(unknown - self._presumed_good)
         parents = self._in_order(self._lineage.parents[bad] - self.measured.keys())
-        return _inner(open_ones, self._at_once) or parents[: self._at_once]
+        return _evenly_spread(candidates, self._probes) or parents[: self._probes]
 
     def _in_order(self, names: Iterable[str]) -> list[str]:
         wanted = set(names)
@@ -198,8 +216,8 @@ def first_divergence(
     """Find the first node at which two sides part.
 
     Args:
-        reference: what is right.
-        side: what differs.
+        reference: the side that is taken to be right.
+        side: the side that differs from it.
         feeds: inputs that show it, by name.
         limits: from which error on a tensor is bad; of ids, the tolerance is `1 - min_agreement`.
         threads: threads of one run; None for each backend's default.
@@ -225,26 +243,26 @@ def _searched(probe: Probe, graphs: tuple[Graph, Graph], progress: Progress) -> 
     bad = [pair for pair in probe.measure(()).items() if pair[1].is_bad]
     if not bad:
         return "no node to name: on the worst picture, every output is within the tolerance"
-    for at_once in AT_ONCE:
-        search = Search(probe, lineage, at_once, progress)
+    for probes in PROBES:
+        search = Search(probe, lineage, probes, progress)
         found = search.run(*bad[0])
         if found is not None:
             return _divergence(found, lineage, search.measured)
-    return _fused(search.healing, lineage)
+    return _fused(search.vanished_with, lineage)
 
 
-def _fused(healing: Sequence[str], lineage: Lineage) -> str:
-    if not healing:
+def _fused(vanished_with: Sequence[str], lineage: Lineage) -> str:
+    if not vanished_with:
         return f"no node was found in {ROUNDS} steps"
-    node = lineage.nodes[healing[0]]
+    node = lineage.nodes[vanished_with[0]]
     return (
-        f"no node by itself diverges: the difference goes when {healing[0]!r}, made by "
+        f"no node by itself diverges: the difference goes when {vanished_with[0]!r}, made by "
         f"{node.operator} {node.name!r}, is shown, so that fusing around it makes the difference"
     )
 
 
-def _inner(names: Sequence[str], count: int) -> list[str]:
-    """Some of the names, evenly spread: of one, the middle."""
+def _evenly_spread(names: Sequence[str], count: int) -> list[str]:
+    """At most `count` of the names; if it is one, the middle."""
     count = min(count, len(names))
     return [names[(2 * index + 1) * len(names) // (2 * count)] for index in range(count)]
 

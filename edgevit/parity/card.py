@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from edgevit.markdown import markdown_table
 from edgevit.parity.decisions import ClassFigures
 from edgevit.parity.report import PairReport, ParityReport
 from edgevit.parity.tensors import TensorParity
@@ -61,16 +62,13 @@ def _pair_lines(pair: PairReport) -> Iterator[str]:
         f"{limits.min_agreement:.2%}, IoU {limits.min_iou:g}. Agreement: {pair.agreement:.3%}."
     )
     yield ""
-    yield from _table(TENSOR_COLUMNS, map(tensor_row, pair.tensors))
+    yield markdown_table(TENSOR_COLUMNS, map(tensor_row, pair.tensors))
     yield ""
     names = [*pair.decisions]
-    yield from _table(names, [[figure_text(name, pair.decisions[name]) for name in names]])
+    yield markdown_table(names, [[figure_text(name, pair.decisions[name]) for name in names]])
     if pair.per_class:
         yield ""
-        yield from _table(
-            ("class", "pixels", "IoU"),
-            map(_class_row, pair.per_class),
-        )
+        yield markdown_table(("class", "pixels", "IoU"), map(_class_row, pair.per_class))
     facts = [*pair.problems, *pair.notes]
     if pair.divergence is not None:
         facts.append(f"the first node that diverges: {pair.divergence}")
@@ -80,16 +78,6 @@ def _pair_lines(pair: PairReport) -> Iterator[str]:
 
 def _class_row(row: ClassFigures) -> list[str]:
     return [str(row["class_name"]), str(row["pixels"]), iou_text(row["iou"])]
-
-
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    yield _row(columns)
-    yield _row(["---"] * len(columns))
-    yield from map(_row, rows)
-
-
-def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
 def _bullets(items: Iterable[tuple[str, object]]) -> Iterator[str]:

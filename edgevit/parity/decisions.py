@@ -37,10 +37,9 @@ class Decisions(Protocol):
 
 
 class ClassifierDecisions:
-    """Best classes."""
+    """The best class of each picture, and its best five."""
 
     def __init__(self, class_names: Sequence[str], limits: Limits) -> None:
-        """Begin with nothing; names and limits do not matter."""
         self._pictures = self._top1 = 0
         self._top5 = 0.0
 
@@ -62,15 +61,14 @@ class ClassifierDecisions:
         return {"top1": self.agreement, "top5": self._top5 / max(self._pictures, 1)}
 
     def per_class(self) -> Sequence[ClassFigures]:
-        """Nothing."""
+        """Empty: only segmenters have figures of each class."""
         return ()
 
 
 class DetectorDecisions:
-    """Boxes, and masks where the model has them."""
+    """Boxes, and masks where the model has them; the same from `limits.min_iou` on."""
 
     def __init__(self, class_names: Sequence[str], limits: Limits) -> None:
-        """Begin with nothing; boxes and masks are the same from `limits.min_iou` on."""
         self._min_iou = limits.min_iou
         self._counts = np.zeros(2, np.int64)
         self._same = 0
@@ -120,15 +118,14 @@ class DetectorDecisions:
         return figures | (_spread("mask_iou", self._mask_ious) if self._mask_ious else {})
 
     def per_class(self) -> Sequence[ClassFigures]:
-        """Nothing."""
+        """Empty: only segmenters have figures of each class."""
         return ()
 
 
 class SegmenterDecisions:
-    """Classes of pixels."""
+    """The class of each pixel that the network saw."""
 
     def __init__(self, class_names: Sequence[str], limits: Limits) -> None:
-        """Begin with nothing."""
         self._names = class_names
         self._pixels = np.zeros((len(class_names), len(class_names)), np.int64)
         self._worst = 1.0
@@ -146,7 +143,7 @@ class SegmenterDecisions:
 
     @property
     def agreement(self) -> float:
-        """Share of pixels with the same class."""
+        """Share of all pictures' pixels, 0-1, that have the same class; 1 where there were none."""
         total = int(self._pixels.sum())
         return int(np.trace(self._pixels)) / total if total else 1.0
 

@@ -49,8 +49,8 @@ def compare(
         limit: how many pictures of a folder to take, evenly spaced, None for all; a DataSet has its
             own.
         tolerance: see `Limits`; None for the default of the coarser precision of two sides.
-        min_agreement: the same.
-        min_iou: the same.
+        min_agreement: see `Limits`; None for the same default.
+        min_iou: see `Limits`; None for the same default.
         bisect: whether to look for the first node that diverges where a side is not within limits.
         progress: called with what is done (`pictures` or `bisecting`), how much, and of how much.
 

@@ -18,18 +18,18 @@ Progress = Callable[[str, int, int], object]
 
 
 class Pair:
-    """The reference and one other side."""
+    """The reference and one other side, and how far apart their answers have been so far."""
 
     def __init__(
         self, reference: Side, side: Side, spec: ModelSpec, limits: Mapping[str, Limits]
     ) -> None:
-        """Begin with nothing.
+        """Prepare to add pictures.
 
         Args:
-            reference: what is right.
-            side: what is compared with it.
-            spec: of both.
-            limits: by precision.
+            reference: the side that is taken to be right.
+            side: the side that is compared with it.
+            spec: the reference's; what matters here is the same in both.
+            limits: the limits that apply to each precision; the coarser one of the two counts.
         """
         self.reference = reference
         self.side = side
@@ -47,7 +47,13 @@ class Pair:
         self._rank = (False, -1.0)
 
     def add(self, picture: Path, reference: Answer, other: Answer) -> None:
-        """Add both sides' answers to one picture."""
+        """Count one picture in; the arrays are not kept.
+
+        Args:
+            picture: its path, for the report.
+            reference: the reference's answer.
+            other: the other side's.
+        """
         self._pictures += 1
         error = 0.0
         for name, (own, others) in comparable(reference.outputs, other.outputs, self._head).items():
@@ -62,7 +68,7 @@ class Pair:
             self._rank, self._worst = rank, picture
 
     def report(self) -> PairReport:
-        """What was found."""
+        """Sum up the pictures added so far, without a divergence."""
         tensors = [tally.parity() for tally in self._tensors.values()]
         answered = self._pictures - len(self._failures)
         agreement = self._decisions.agreement * answered / max(self._pictures, 1)

@@ -50,7 +50,7 @@ class PairReport:
     """How far one side is from the reference.
 
     Args:
-        side: the side.
+        side: the one that is compared with the reference.
         precision: the coarser of the two sides' precisions, whose limits apply by default.
         limits: what counts as parity.
         agreement: share, 0-1, of the same decisions: best classes, detections or pixels.
@@ -81,7 +81,7 @@ class PairReport:
 
     @property
     def is_parity(self) -> bool:
-        """Whether nothing exceeds its limit."""
+        """Whether there are no problems: everything was answered, and is within `limits`."""
         return not self.problems
 
 
@@ -113,7 +113,7 @@ class ParityReport:
         return all(pair.is_parity for pair in self.pairs)
 
     def to_dict(self) -> dict[str, Any]:
-        """Describe as JSON values."""
+        """Give the fields as plain values that `json.dumps` takes, with each `is_parity`."""
         document = asdict(self) | {"is_parity": self.is_parity}
         for pair, record in zip(self.pairs, document["pairs"], strict=True):
             record["is_parity"] = pair.is_parity

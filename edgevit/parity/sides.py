@@ -47,9 +47,9 @@ class Answer:
     """What a side answered for one picture.
 
     Args:
-        outputs: the graph's, by name.
-        result: what they mean; None where they mean nothing.
-        problem: why they do.
+        outputs: the graph's outputs by name, copied from the session.
+        result: what the outputs mean; None where they mean nothing, such as NaN.
+        problem: why they mean nothing; None where they mean something.
     """
 
     outputs: dict[str, AnyArray]
@@ -115,7 +115,7 @@ def open_sides(
 
 
 def describe_side(predictor: Predictor) -> Side:
-    """Say what a loaded side is."""
+    """Name a loaded predictor's model, file, precision, backend and device."""
     path = predictor.path
     name = predictor.spec.name
     return Side(name, str(path), precision_of(path), predictor.backend, predictor.device)

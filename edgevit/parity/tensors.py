@@ -52,10 +52,9 @@ class TensorParity:
 
 
 class FloatTally:
-    """Adds up the differences of a floating-point output."""
+    """Adds up the differences of a floating-point output, in float64 over all pictures."""
 
     def __init__(self, output: str) -> None:
-        """Begin with nothing."""
         self._output = output
         self._count = self._not_finite = 0
         self._sum = self._squares = self._errors = self._squared_errors = self._max = 0.0
@@ -83,7 +82,7 @@ class FloatTally:
         return relative_error(reference, other)
 
     def parity(self) -> TensorParity:
-        """What was found."""
+        """The figures of all pictures added so far; `changed` is None."""
         count = max(self._count, 1)
         mean = self._sum / count
         std = float(np.sqrt(max(0.0, self._squares / count - mean**2)))
@@ -104,7 +103,6 @@ class IdTally:
     """Counts the changes of an output of whole numbers, such as class ids."""
 
     def __init__(self, output: str) -> None:
-        """Begin with nothing."""
         self._output = output
         self._count = self._changed = 0
 
@@ -116,7 +114,7 @@ class IdTally:
         return changed / max(reference.size, 1)
 
     def parity(self) -> TensorParity:
-        """What was found."""
+        """The share of all values added so far that differ; figures of size are None."""
         share = self._changed / max(self._count, 1)
         return TensorParity(self._output, self._count, *(None,) * 5, changed=share, not_finite=0)
 
@@ -164,7 +162,7 @@ def comparable(reference: Outputs, other: Outputs, head: Head) -> Pairs:
 
     Args:
         reference: outputs of one picture, by the spec's names.
-        other: the same of the other side.
+        other: the other side's outputs of the same picture.
         head: the spec's head.
 
     Returns:

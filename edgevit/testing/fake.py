@@ -42,7 +42,7 @@ class FakeSession:
         return self.answer(feeds)
 
     def close(self) -> None:
-        """Refuse further runs."""
+        """Let later runs raise InferenceError."""
         self.is_closed = True
 
 
@@ -68,7 +68,7 @@ class FakeAsyncSession(FakeSession):
         self._places = [None] * self.max_in_flight
 
     def run(self, feeds: Mapping[str, AnyArray]) -> Mapping[str, AnyArray]:
-        """Submit and wait."""
+        """Submit one run and wait for its result, at least `latency_s`."""
         return self.submit(feeds).result()
 
     def submit(self, feeds: Mapping[str, AnyArray]) -> _FakeRun:
@@ -98,7 +98,7 @@ class FakeAsyncSession(FakeSession):
 
 @dataclass(eq=False)
 class _FakeRun:
-    """A run of a FakeAsyncSession."""
+    """A run that FakeAsyncSession queued, which computes only when its result is taken."""
 
     feeds: Mapping[str, AnyArray]
     answer: Run
@@ -117,7 +117,7 @@ class _FakeRun:
         return self.outputs
 
     def give_up(self) -> None:
-        """Overwrite the outputs."""
+        """Overwrite the outputs with zeros, so that a caller which kept them is seen."""
         self.is_given_up = True
         for array in self.outputs.values():
             array.fill(0)
@@ -161,7 +161,7 @@ class FakeBackend:
     loads: list[tuple[Path, str, dict[str, object]]] = field(default_factory=list, init=False)
 
     def devices(self) -> list[str]:
-        """List the names that the test gave."""
+        """The `names` that the test gave, whatever the machine has."""
         return list(self.names)
 
     def load(self, model: Path, *, device: str, options: Mapping[str, object]) -> FakeSession:

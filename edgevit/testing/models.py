@@ -52,7 +52,7 @@ class Model:
     Args:
         file: name in `MODELS_FOLDER`.
         inputs: as a session must describe them, in this order.
-        outputs: likewise.
+        outputs: as a session must describe them, in this order.
         answer: computes the outputs.
     """
 
@@ -63,7 +63,7 @@ class Model:
 
     @property
     def path(self) -> Path:
-        """Where the file is."""
+        """Path of the ONNX file in the installed package."""
         return MODELS_FOLDER / self.file
 
     def feeds(self, batch: int = 2, scale: float = 100) -> Arrays:

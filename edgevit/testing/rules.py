@@ -44,7 +44,7 @@ def check_backend(backend: Backend, *, device: str | None = None) -> None:
     """Hold a backend against every rule in `CHECKS`.
 
     Args:
-        backend: the backend.
+        backend: what is tested; it loads models and computes.
         device: the device to use; None for the first of `backend.devices()`.
 
     Raises:

@@ -21,9 +21,9 @@ class BackendWithOptions:
     options: Mapping[str, object]
 
     def devices(self) -> Sequence[str]:
-        """Devices of the backend."""
+        """The wrapped backend's own devices."""
         return self.backend.devices()
 
     def load(self, model: Path, *, device: str, options: Mapping[str, object]) -> Session:
-        """Load with both options."""
+        """Load with `self.options`, over which the call's own win."""
         return self.backend.load(model, device=device, options={**self.options, **options})

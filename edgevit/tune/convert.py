@@ -14,12 +14,12 @@ from hashlib import sha256
 from pathlib import Path
 
 from edgevit import __version__
+from edgevit.core.cache.digests import file_sha256
 from edgevit.core.cache.files import cache_dir
 from edgevit.core.image.files import evenly_spaced
 from edgevit.core.image.load import load_image
 from edgevit.core.model.precision import precision_of
-from edgevit.core.runtime.profile import digest_of
-from edgevit.errors import EdgeVitError, ExportError, InputError
+from edgevit.errors import EdgeVitError, ExportError, InputError, install_hint
 from edgevit.tune.candidate import ModelFile
 from edgevit.tune.inputs import Inputs
 
@@ -51,7 +51,7 @@ def _explained() -> Iterator[None]:
         yield
     except ImportError as exc:
         raise ExportError(
-            f"converting needs {exc.name}, which is not installed: pip install 'edgevit[export]'"
+            f"converting needs {exc.name}, which is not installed: {install_hint('quantize')}"
         ) from exc
 
 
@@ -157,5 +157,5 @@ def _converted(
 def _key(model: Path, pictures: Sequence[Path]) -> str:
     """Digest of all that a conversion depends on."""
     seen = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in pictures]
-    facts = [digest_of(model), seen, __version__]
+    facts = [file_sha256(model), seen, __version__]
     return sha256(json.dumps(facts).encode()).hexdigest()[:16]

@@ -34,7 +34,7 @@ class Explanation:
         return self.profile.evidence
 
     def to_dict(self) -> dict[str, Any]:
-        """Describe as JSON values."""
+        """Give the fields as plain values that `json.dumps` takes, by name."""
         return {
             "profile": str(self.path),
             "model": self.profile.model.path,

@@ -101,7 +101,7 @@ class Measurer:
         self._is_isolated = True
 
     def close(self) -> None:
-        """End all processes."""
+        """Kill all measuring processes, used and spare."""
         self._end_used()
         while self._spare:
             self._spare.pop().close()
@@ -131,10 +131,10 @@ class ProcessEndedError(EdgeVitError):
 
 
 class WorkerProcess:
-    """One measuring process."""
+    """A Python process that measures candidates, by a line of JSON for each request and answer."""
 
     def __init__(self, images: Images) -> None:
-        """Start it; it loads the images meanwhile."""
+        """Start the process without waiting for it; it loads the images meanwhile."""
         # Closed with the process; a pipe would fill up.
         self._words = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
         self._process = subprocess.Popen(
@@ -188,7 +188,7 @@ class WorkerProcess:
         return parsed
 
     def close(self) -> None:
-        """End the process."""
+        """Kill the process, whatever it does, and wait until it is gone."""
         assert self._process.stdin
         assert self._process.stdout
         self._process.kill()

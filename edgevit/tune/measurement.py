@@ -36,7 +36,7 @@ class Measurement:
     """Everything measured of a candidate so far.
 
     Args:
-        candidate: which.
+        candidate: the one that was measured.
         samples: in the order of measuring.
         accuracy: its main figure on the data, 0-1; None where it was not evaluated.
         problem: why it is out: it cannot be run, or is not accurate enough; None otherwise.
@@ -52,7 +52,7 @@ class Measurement:
 
     @property
     def runs(self) -> int:
-        """Number of predictions."""
+        """Number of predictions in all samples together."""
         return sum(len(sample.times_ms) for sample in self.samples)
 
     @property
@@ -67,7 +67,7 @@ class Measurement:
 
     @property
     def images_per_s(self) -> float:
-        """Median of the samples' rates."""
+        """Median over the samples of images per second."""
         return float(np.median([sample.images_per_s for sample in self.samples]))
 
     @property
@@ -99,7 +99,7 @@ class Measurement:
         return self.runs >= RELIABLE
 
     def to_dict(self) -> dict[str, Any]:
-        """Describe as JSON values: the candidate, and what the samples come to."""
+        """Give the candidate and its figures as plain values that `json.dumps` takes, by name."""
         return {
             **self.candidate.to_dict(),
             "runs": self.runs,

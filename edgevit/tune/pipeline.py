@@ -100,10 +100,9 @@ def search(
 
 
 class Budget:
-    """The time budget, between the search and whoever watches its progress."""
+    """The time for a search, which runs from when this is made, and whoever watches it."""
 
     def __init__(self, goal: Goal, progress: Progress) -> None:
-        """Start it."""
         self.goal = goal
         self.is_over = False
         self._progress = progress
@@ -111,7 +110,7 @@ class Budget:
 
     @property
     def spent_s(self) -> float:
-        """Seconds since the start."""
+        """Seconds since this was made."""
         return perf_counter() - self._started
 
     def check(self) -> None:
@@ -126,7 +125,7 @@ class Budget:
         self.check()
 
     def report(self, what: str, done: int, total: int) -> None:
-        """Report progress."""
+        """Report progress of what must be finished, whatever time is left."""
         self._progress(what, done, total)
 
     def say(self, what: str) -> None:
@@ -140,5 +139,5 @@ def _gate(data: DataSet, reference: Candidate, budget: Budget) -> AccuracyGate:
     except OutOfTime as exc:
         raise InputError(
             f"{budget.goal.budget_s:g} s do not suffice to convert the models and to evaluate the "
-            "reference; allow more time, or evaluate fewer pictures"
+            "reference; allow more time (`budget_s`), or evaluate fewer pictures (`limit`)"
         ) from exc

@@ -40,8 +40,8 @@ class Goal:
         if self.objective not in OBJECTIVES:
             names = list(OBJECTIVES)
             raise InputError(
-                f"there is no objective {self.objective!r}; there are "
-                f"{', '.join(names)}{suggestion(self.objective, names)}"
+                f"there is no objective {self.objective!r}{suggestion(self.objective, names)}; "
+                f"there are {', '.join(names)}"
             )
         if not self.max_drop >= 0:
             raise InputError(f"max_drop must be from 0 points up, not {self.max_drop}")
@@ -62,8 +62,8 @@ class TuneReport:
     """What `search` found.
 
     Args:
-        goal: what was wanted.
-        task: of the models.
+        goal: the objective, and its bounds.
+        task: the task that all models have, e.g. `classify`.
         figure: name of the main figure of accuracy.
         reference_accuracy: main figure of the reference, 0-1.
         data: the data set's folder.
@@ -123,7 +123,7 @@ def report_of(
 
     Args:
         measurements: of every candidate, with or without samples.
-        goal: what is wanted.
+        goal: the objective, which orders the candidates, and its bounds.
         notes: what was left out, and why.
         facts: the fields of a TuneReport that are not read off the measurements.
     """
@@ -184,7 +184,7 @@ def ranked(measurements: Sequence[Measurement], goal: Goal) -> list[Measurement]
 
     Args:
         measurements: of candidates, with or without samples; `is_pareto` is set.
-        goal: what is wanted.
+        goal: the objective, which orders the candidates, and its bounds.
     """
     measured = [one for one in measurements if one.samples]
     measured.sort(key=lambda one: (not one.is_reliable, goal.score(one)))

@@ -46,7 +46,7 @@ MEMORY_PROGRAM = """
 import json, sys
 from pathlib import Path
 import numpy as np
-from edgevit.benchmark import resident_mib
+from edgevit.core.machine.memory import resident_mib
 from edgevit.core.runtime.registry import get_backend
 from edgevit.testing.models import IDENTITY
 def runs(path):

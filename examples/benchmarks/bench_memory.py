@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 import edgevit
-from edgevit.benchmark import resident_mib
+from edgevit.core.machine.memory import resident_mib
 
 PICTURE = Path(__file__).parents[1] / "pictures" / "airliner.jpg"
 SIZES = np.random.default_rng(0).integers(100, 1000, (24, 2)).tolist()

@@ -15,10 +15,12 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 from numpy.typing import NDArray
 
 import edgevit
 from edgevit.convert.fp16.convert import half_graph
+from edgevit.convert.graph import to_proto
 from edgevit.convert.half_weights import widen_stored_weights
 from edgevit.convert.reference_inputs import range_batches
 from edgevit.convert.session import load_graph
@@ -59,8 +61,9 @@ def main() -> None:
             file = float32_file(model, folder)
             with edgevit.Predictor(file, backend="onnxruntime") as predictor:
                 batches = [predictor.preprocess(picture)[0] for picture in pictures]
-            graph = onnx.load(file)
-        widen_stored_weights(graph)
+            model = ir.from_proto(onnx.load(file))
+        widen_stored_weights(model)
+        graph = to_proto(model)
         half = half_graph(graph, range_batches(batches[0], predictor.spec.input), {})
         runs = (load_graph(form) for form in (graph, half.model, half.rounded))
         reference, *others = [

@@ -1,3 +1,4 @@
+import sys
 from dataclasses import replace
 from xml.etree import ElementTree
 
@@ -6,13 +7,12 @@ import numpy as np
 import pytest
 
 from edgevit.benchmark import Accuracy, BenchmarkReport, Comparison, Percentiles, card, write_plot
-from edgevit.benchmark.plot import Axis
+from edgevit.benchmark.plot import COLORS, draw_plot
 from edgevit.benchmark.report import Arithmetic
 from edgevit.core.machine.fingerprint import fingerprint
 from edgevit.core.machine.state import Conditions, machine_state
-from edgevit.errors import InputError
+from edgevit.errors import EdgeVitError, InputError
 
-SVG = "{http://www.w3.org/2000/svg}"
 REPORT = BenchmarkReport(
     model="small|model",
     task="classify",
@@ -51,72 +51,94 @@ def comparison(*reports, warnings=(), is_interrupted=False):
 
 
 @pytest.fixture
-def elements(tmp_path):
-    """Draw a comparison as SVG and list its elements of a kind."""
+def axes():
+    """Draw a comparison and give its axes."""
 
-    def find(drawn, kind):
-        write_plot(drawn, tmp_path / "plot.svg")
-        return ElementTree.parse(tmp_path / "plot.svg").getroot().findall(f"{SVG}{kind}")
+    def draw(*reports):
+        known = [report.accuracy for report in reports]
+        return draw_plot(comparison(*reports), known).axes[0]
 
-    return find
-
-
-def test_the_plot_has_a_mark_and_a_line_of_text_for_each_candidate(elements):
-    drawn = comparison(report(4, 0.75), report(2, 0.70, backend="two"), report(3, 0.6, threads=2))
-    texts = [text.text for text in elements(drawn, "text")]
-    assert {"4 ms", "2 ms", "3 ms", "one, 2 threads", "two, 1 thread"} <= set(texts)
-    assert "top1 in percent, measured on 4 images of photos" in texts
-    assert len(elements(drawn, "circle")) == 3 + 3  # candidates; two backends and a precision
+    return draw
 
 
-def test_the_best_are_joined_and_the_beaten_are_not(elements):
-    drawn = comparison(report(2, 0.5), report(4, 0.9), report(5, 0.6), report(3, 0.5))
-    front = [line for line in elements(drawn, "polyline") if line.get("stroke-width") == "1.5"]
-    corners = [len(line.get("points").split()) for line in front]
-    assert corners == [3]  # from the first, right and up to the second; not through the others
+def texts_of(axes):
+    return [text.get_text() for text in axes.get_legend().get_texts()]
 
 
-def test_precisions_have_shapes_of_their_own(elements):
-    drawn = comparison(report(2, 0.5), report(1, 0.4, precision="int8"))
-    assert len(elements(drawn, "polygon")) == 1 + 1  # the candidate and the legend
-    assert len(elements(drawn, "circle")) == 1 + 1 + 1  # and the backend's colour
-
-
-@pytest.mark.parametrize("count", [1, 2, 30])
-def test_numbers_stand_apart_where_marks_lie_together(count, elements):
-    reports = [report(2 + 0.001 * n, 0.5) for n in range(count)]
-    texts = elements(comparison(*reports), "text")
-    places = [
-        (float(text.get("x")), float(text.get("y")))
-        for text in texts
-        if text.get("text-anchor") == "middle" and text.text in map(str, range(1, count + 1))
+def test_every_candidate_has_its_mark_its_p95_and_a_row_with_both(axes):
+    drawn = axes(report(4, 0.75), report(2.5, 0.7, backend="two"), report(3, 0.6, threads=2))
+    lines = {line.get_marker(): line for line in drawn.lines if line.get_color() == COLORS[1]}
+    assert lines["o"].get_xydata()[0].tolist() == [2.5, 0.7]
+    assert lines["|"].get_xydata()[0].tolist() == pytest.approx([2.75, 0.7])
+    rows = [text.split(maxsplit=3) for text in texts_of(drawn)[1:4]]
+    assert rows == [
+        ["1", "4.00", "4.40", "one, 1 thread"],
+        ["2", "2.50", "2.75", "two, 1 thread"],
+        ["3", "3.00", "3.30", "one, 2 threads"],
     ]
-    assert len(set(places)) >= count
 
 
-def test_a_png_has_the_marks_colours(tmp_path):
+def test_the_legend_says_what_the_marks_are(axes):
+    texts = " ".join(texts_of(axes(report(4, 0.75))))
+    for named in ("p50 ms", "p95 ms", "p50: the median", "p95: 19 of 20", "best:"):
+        assert named in texts
+
+
+def test_the_axes_say_what_was_measured_on_what(axes):
+    drawn = axes(report(4, 0.75))
+    assert drawn.get_title(loc="left").endswith("top1: measured on 4 images of photos")
+    assert "20x30" in drawn.get_xlabel()
+
+
+def test_the_best_are_joined_and_the_beaten_are_not(axes):
+    drawn = axes(report(2, 0.5), report(4, 0.9), report(5, 0.6), report(3, 0.5))
+    assert drawn.lines[0].get_xydata().tolist() == [[2, 0.5], [4, 0.9]]
+
+
+def test_precisions_have_shapes_of_their_own(axes):
+    drawn = axes(report(2, 0.5), report(1, 0.4, precision="int8"))
+    assert {"o", "s"} <= {line.get_marker() for line in drawn.lines}
+
+
+@pytest.mark.parametrize(("p95", "scale"), [(15, "linear"), (20, "log")])
+def test_a_wide_range_is_logarithmic_and_shows_every_p95(p95, scale, axes):
+    drawn = axes(report(2, 0.5), report(p95 / 1.1, 0.6))
+    assert drawn.get_xscale() == scale
+    assert drawn.get_xlim()[1] > p95
+
+
+@pytest.mark.parametrize("count", [1, 2, 12])
+def test_numbers_and_whiskers_stand_apart_where_marks_lie_together(count, axes):
+    drawn = axes(*(report(2 + 0.001 * n, 0.5) for n in range(count)))
+    boxes = [text.get_window_extent() for text in drawn.texts]
+    assert [text.get_text() for text in drawn.texts] == [str(n + 1) for n in range(count)]
+    assert not any(box.count_overlaps(boxes[:index]) for index, box in enumerate(boxes))
+    assert len({text.xy[1] for text in drawn.texts}) == count
+
+
+@pytest.mark.parametrize("suffix", [".png", ".svg"])
+def test_the_same_comparison_gives_the_same_file(suffix, tmp_path):
+    drawn = comparison(report(2, 0.5), report(1, 0.4))
+    for name in ("a", "b"):
+        write_plot(drawn, tmp_path / f"{name}{suffix}")
+    assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"b{suffix}").read_bytes()
+
+
+def test_files_hold_the_drawing(tmp_path):
     drawn = comparison(report(2, 0.5), report(1, 0.4, precision="int8", backend="two"))
     write_plot(drawn, tmp_path / "plot.png")
+    write_plot(drawn, tmp_path / "plot.svg")
     pixels = cv2.imread(str(tmp_path / "plot.png"))
     for red, green, blue in ((0x1F, 0x6F, 0xB4), (0xD1, 0x62, 0x1B)):
         assert np.all(pixels == (blue, green, red), axis=-1).sum() > 100
+    texts = ElementTree.parse(tmp_path / "plot.svg").getroot().itertext()
+    assert any("two" in text and "1.00     1.10" in text for text in texts)
 
 
-@pytest.mark.parametrize(
-    ("axis", "ticks"),
-    [
-        pytest.param(Axis(0, 10, 0, 100), [0, 2, 4, 6, 8, 10], id="linear"),
-        pytest.param(Axis(0.62, 0.9, 0, 1), [0.65, 0.7, 0.75, 0.8, 0.85, 0.9], id="shares"),
-        pytest.param(Axis(1.5, 90, 0, 1, is_log=True), [2, 5, 10, 20, 50], id="logarithmic"),
-    ],
-)
-def test_ticks_are_round(axis, ticks):
-    assert axis.ticks() == pytest.approx(ticks)
-
-
-def test_a_logarithmic_axis_gives_ratios_the_same_way():
-    axis = Axis(1, 100, 0, 200, is_log=True)
-    assert [axis.at(value) for value in (1, 10, 100)] == pytest.approx([0, 100, 200])
+def test_without_matplotlib_the_way_to_it_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(EdgeVitError, match=r"pip install 'matplotlib>=3\.8'"):
+        write_plot(comparison(REPORT), tmp_path / "plot.png")
 
 
 @pytest.mark.parametrize(

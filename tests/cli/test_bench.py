@@ -1,6 +1,8 @@
 """`edgevit bench`."""
 
 import json
+import re
+import sys
 
 import cv2
 import numpy as np
@@ -82,7 +84,7 @@ def test_accuracy_is_measured_and_goes_into_card_and_plot(tiny, folders, tmp_pat
     assert result.output.count("66.67% top1") == 2
     assert "](plots/plot.svg)" in card.read_text()
     assert "top1 measured on 3 images of colors" in card.read_text()
-    assert "onnxruntime" in plot.read_text()
+    assert "2 threads" in plot.read_text()
 
 
 def test_the_zoos_accuracy_is_stated_where_none_is_measured():
@@ -120,6 +122,14 @@ def test_wrong_usage_is_refused_before_anything_runs(tiny, options, message):
     assert message in result.stderr
 
 
+def test_a_plot_without_matplotlib_is_refused_before_anything_runs(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    result = run("--plot", "a.png")
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert "pip install 'matplotlib>=3.8'" in result.stderr
+
+
 def test_a_card_that_cannot_be_written_is_an_error_after_the_figures(tiny, tmp_path):
     (tmp_path / "file").touch()
     result = run(tiny, *SHORT, "--card", tmp_path / "file/card.md")
@@ -138,3 +148,10 @@ def test_an_interrupt_prints_what_was_measured(tiny, monkeypatch, tmp_path):
     assert "overhead over the runtime's bare run" in result.stdout
     assert "edgevit: interrupted after 3 of 3 runs" in result.stderr
     assert not (tmp_path / "plot.png").exists()
+
+
+def test_what_is_fastest_comes_with_its_accuracy_or_that_none_was_measured(tiny, folders):
+    options = ("--backend", "onnxruntime", "--threads", "1,2", *SHORT)
+    assert "; accuracy: not measured (--data DIR measures it)" in run(tiny, *options).output
+    measured = run(tiny, *options, "--data", folders).output
+    assert re.search(r"fastest: . threads?; top1: 66.67%, measured on 3 images", measured)

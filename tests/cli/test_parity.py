@@ -32,7 +32,7 @@ def folder(tmp_path):
 
 
 def test_parity_exits_0_and_shows_the_figures(folder):
-    result = run(CHAIN, "--backends", "onnxruntime:cpu,openvino", "--data", folder)
+    result = run(CHAIN, "--backend", "onnxruntime:cpu,openvino", "--data", folder)
     assert (result.exit_code, result.stderr) == (0, "")
     assert "reference tiny_chain.onnx on onnxruntime cpu, fp32" in result.stdout
     assert "tiny_chain.onnx on openvino cpu, fp32: parity; 100.000% agree" in result.stdout
@@ -77,9 +77,9 @@ def test_limits_are_options(folder):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((CHAIN, "--backends", "openvino"), "parity compares two sides or more"),
-        ((CHAIN, "--backends", "openvino,openvinno"), "did you mean 'openvino'"),
-        ((CHAIN, "--backends", "openvino,onnxruntime:tpu"), "device 'tpu' is not available"),
+        ((CHAIN, "--backend", "openvino"), "parity compares two sides or more"),
+        ((CHAIN, "--backend", "openvino,openvinno"), "did you mean 'openvino'"),
+        ((CHAIN, "--backend", "openvino,onnxruntime:tpu"), "device 'tpu' is not available"),
         ((CHAIN, "--split", "val"), "no folder of pictures"),
         ((CHAIN, "--card", "nowhere/card.md"), "cannot be written"),
         (("nowhere.onnx",), "there is no model file"),
@@ -100,7 +100,7 @@ def test_wrong_usage_exits_2(arguments):
 
 
 def test_an_interrupt_ends_it_cleanly(folder, monkeypatch):
-    def interrupted(self, batch, geometry):
+    def interrupted(self, batch, **graph_inputs):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Predictor, "infer", interrupted)

@@ -32,7 +32,7 @@ def small(tmp_path):
 def test_quantize_shows_what_layers_cost_and_what_was_written(small, tmp_path):
     output = tmp_path / "int8.onnx"
     result = run(
-        small, "--calibration", tmp_path / "pictures", "--output", output, "--backend", "tensorrt"
+        small, "--calibration", tmp_path / "pictures", "--output", output, "--target", "tensorrt"
     )
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
@@ -44,7 +44,7 @@ def test_quantize_shows_what_layers_cost_and_what_was_written(small, tmp_path):
 
 def test_quantize_prints_one_json_document(small, tmp_path):
     output = tmp_path / "int8.onnx"
-    options = ("--backend", "tensorrt", "--range", "minmax", "--keep-float", "fc2", "--json")
+    options = ("--target", "tensorrt", "--rule", "minmax", "--keep-float", "fc2", "--json")
     result = run(small, "--calibration", tmp_path / "pictures", "--output", output, *options)
     document = json.loads(result.stdout)
     assert (document["path"], document["rule"], document["images"]) == (str(output), "minmax", 3)

@@ -10,10 +10,11 @@ from click.testing import CliRunner
 from tiny_data import write_tiny_data
 
 from edgevit.cli import main
+from edgevit.cli.tune_tables import _print_evidence
 
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 
-FAST = ("--backends", "onnxruntime", "--threads", 1, "--precisions", "fp32")
+FAST = ("--backend", "onnxruntime", "--threads", 1, "--precision", "fp32")
 
 
 def run(*arguments):
@@ -84,3 +85,20 @@ def test_wrong_usage_exits_2(tiny, arguments):
 def test_there_is_nothing_to_explain(tiny):
     done = run("--explain", tiny)
     assert (done.exit_code, "there is no device profile for" in done.stderr) == (1, True)
+
+
+def test_reasons_stand_below_the_table(capsys):
+    row = {
+        **dict.fromkeys(("rss_mib", "accuracy"), None),
+        **{"model": "m.onnx", "precision": "int8", "backend": "openvino", "device": "cpu"},
+        **{"threads": 2, "streams": 1, "spinning": "default", "preprocess": "exact"},
+        **{"p50_ms": 1.0, "p95_ms": 2.0, "runs": 3, "is_pareto": False},
+    }
+    reason = "loses 5.00 points of accuracy, more than 1"
+    rows = [{**row, "problem": reason}, {**row, "threads": 1, "problem": reason}]
+    report = {"candidates": rows, "choice": None, "figure": "top1", "reference_accuracy": 0.9}
+    rest = {"goal": {"objective": "latency"}, "data": "photos", "is_complete": True, "spent_s": 1}
+    _print_evidence({**report, **rest, "failed": [], "notes": []})
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[-1] for line in lines[1:3]] == ["(1)", "(1)"]
+    assert lines[3] == f"(1) {reason}"

@@ -164,9 +164,12 @@ def test_a_list_that_is_not_text_is_refused(predictor, folders):
     [
         ({"split": "test"}, r"no folder of the split: '.*test' not there"),
         ({"class_names": ("a", "b")}, "has 2 names, but 'tiny' has 3"),
-        ({"annotations": Path("a.json")}, "annotations does not apply to 'tiny', a classify model"),
-        ({"ignore_index": (255,)}, "ignore_index does not apply"),
-        ({"first_class": 1}, "first_class does not apply"),
+        (
+            {"annotations": Path("a.json")},
+            "`annotations` does not apply to 'tiny', a classify model",
+        ),
+        ({"ignore_index": (255,)}, "`ignore_index` does not apply"),
+        ({"first_class": 1}, "`first_class` does not apply"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, dict) else "",
 )

@@ -1,12 +1,13 @@
 """Label PNGs: the samples themselves, whatever the file makes of them."""
 
+import sys
+
 import numpy as np
 import pytest
+from PIL import Image
 
-from edgevit.errors import InputError
+from edgevit.errors import EdgeVitError, InputError
 from edgevit.evaluate.label_map import read_label_map
-
-Image = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
 
 IDS = np.arange(12, dtype=np.uint8).reshape(3, 4)
 
@@ -76,3 +77,9 @@ def test_a_file_without_pixels_is_refused(tmp_path):
     path.write_bytes(data[:start] + data[end:])
     with pytest.raises(InputError, match=r"labels\.png' are damaged"):
         read_label_map(path)
+
+
+def test_without_pillow_the_way_to_it_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "PIL.Image", None)
+    with pytest.raises(EdgeVitError, match=r"extra 'eval'.*pip install 'pillow>=10\.3'"):
+        read_label_map(tmp_path / "labels.png")

@@ -217,7 +217,7 @@ def test_a_graph_that_differs_from_its_module_is_not_written(small, tmp_path, mo
     ("arguments", "message"),
     [
         ({"precision": "int4"}, "precision must be one of fp32, fp16"),
-        ({"precision": "fp16", "half_weights": True}, "half_weights is for fp32 graphs"),
+        ({"precision": "fp16", "half_weights": True}, "`half_weights` is for fp32 graphs"),
         ({"input_size": (0, 3)}, "input_size must be a"),
         ({"num_classes": 0}, "num_classes must be from 1 up"),
         ({"num_classes": 3, "class_names": ["a"]}, "1 class names were given for 3 classes"),
@@ -260,12 +260,14 @@ def test_an_output_that_is_a_folder_is_refused(tmp_path):
 
 
 def test_weights_too_large_for_half_precision_are_named():
+    import onnx_ir
+
     from edgevit.convert.half_weights import store_in_half_precision
 
     weight = onnx.numpy_helper.from_array(np.full(2048, 1e6, np.float32), "large")
     graph = onnx.helper.make_graph([], "g", [], [], [weight])
     with pytest.raises(ExportError, match="'large' holds 1e"):
-        store_in_half_precision(onnx.helper.make_model(graph))
+        store_in_half_precision(onnx_ir.from_proto(onnx.helper.make_model(graph)))
 
 
 def test_class_names_are_read_from_a_file(tmp_path):

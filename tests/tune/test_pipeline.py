@@ -1,11 +1,13 @@
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+import edgevit.convert
 from edgevit.core.runtime.registry import get_backend
 from edgevit.core.runtime.settings import profiles_dir
 from edgevit.errors import EdgeVitError, ExportError, InputError
@@ -101,7 +103,8 @@ def test_what_cannot_be_converted_is_left_out_with_the_reason(model, data, monke
     assert [file.precision for file in files] == ["fp32"]
     assert notes == ["model.onnx: int8 is left out: an operator is unknown"]
     assert list(files[0].path.parent.glob(".*")) == []
-    monkeypatch.setitem(__import__("sys").modules, "edgevit.convert.int8.quantize", None)
+    monkeypatch.delitem(vars(edgevit.convert), "quantize", raising=False)
+    monkeypatch.setitem(sys.modules, "edgevit.convert.int8.quantize", None)
     _, notes = model_files(model, ["int8"], [], converters={"int8": CONVERTERS["int8"]})
     assert "pip install" in notes[0]
 

@@ -9,20 +9,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 from numpy.typing import NDArray
-from onnx import AttributeProto, TensorProto, numpy_helper
+from onnx_ir.passes.common import LiftConstantsToInitializersPass
 
-from edgevit.convert.fp16.links import Links, value_types
+from edgevit.convert.fp16.links import add_types
 from edgevit.convert.fp16.plan import half_nodes
 from edgevit.convert.fp16.ranges import too_large_values, too_large_weights
-from edgevit.convert.fp16.rewrite import Writer, as_rounded
+from edgevit.convert.fp16.rewrite import as_rounded, write_half
+from edgevit.convert.graph import quantizing_operators, save_model, to_proto
 from edgevit.convert.half_weights import widen_stored_weights
 from edgevit.convert.metadata import embed_spec
 from edgevit.convert.reference_inputs import (
@@ -32,7 +33,6 @@ from edgevit.convert.reference_inputs import (
     test_image,
 )
 from edgevit.convert.session import load_graph
-from edgevit.core.cache.files import write_atomically
 from edgevit.core.model.metadata import read_metadata
 from edgevit.core.model.spec import METADATA_KEY, ModelSpec
 from edgevit.core.model.test_vector import Samples, TestVector
@@ -44,8 +44,7 @@ Batch = NDArray[np.float32]
 Settings = Mapping[str, NDArray[Any]]
 Progress = Callable[[str], object]
 
-QUANTISED = ("QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul", "MatMulInteger")
-HALVES = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
+HALVES = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 
 # What outputs may move by, relative to the largest; of class ids, the share that may change. More
 # is no rounding.
@@ -155,10 +154,7 @@ def convert_to_half(
     progress(f"writing {output}")
     content = half.model.SerializeToString()
     path = Path(output)
-    try:
-        write_atomically(path, content)
-    except OSError as exc:
-        raise ExportError(f"the output {str(path)!r} cannot be written: {exc}") from exc
+    save_model(path, content)
     return HalfReport(path, spec, len(content), differences, half.notes())
 
 
@@ -173,19 +169,20 @@ def half_graph(model: onnx.ModelProto, batches: Sequence[Batch], settings: Setti
     Raises:
         ExportError: if the graph is not of float32 alone, or of parts that cannot be converted.
     """
-    _refuse(model)
-    model = deepcopy(model)
-    _lift_constants(model)
-    links = Links.of(model)
-    wanted = half_nodes(model, links, set())
+    made = ir.from_proto(model)
+    _refuse_parts(made)
+    add_types(made, onnx.shape_inference.infer_shapes(model))
+    _refuse_halves(made.graph)
+    LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(made)
+    wanted = half_nodes(made.graph, frozenset())
     if not wanted:
         raise ExportError("nothing in the graph can compute in half precision; keep it in float32")
-    too_large = too_large_weights(model)
-    too_large |= too_large_values(model, links, wanted, batches, settings)
-    chosen = half_nodes(model, links, too_large.keys())
-    Writer(model, links, chosen).write()
-    rounded = as_rounded(model, value_types(model))
-    return HalfGraph(model, rounded, len(chosen), len(wanted - chosen), too_large)
+    too_large = too_large_weights(made.graph)
+    too_large |= too_large_values(made, wanted, batches, settings)
+    chosen = half_nodes(made.graph, too_large.keys())
+    write_half(made.graph, chosen)
+    rounded = to_proto(as_rounded(made))
+    return HalfGraph(to_proto(made), rounded, len(chosen), len(wanted - chosen), too_large)
 
 
 def half_spec(spec: ModelSpec, vector: TestVector, differences: Mapping[str, float]) -> ModelSpec:
@@ -210,51 +207,34 @@ def _read(source: Path) -> tuple[onnx.ModelProto, ModelSpec]:
     text = read_metadata(source).get(METADATA_KEY)  # also says what is wrong with the file
     if text is None:
         raise SpecError(f"{str(source)!r} carries no edgevit spec; write it with `edgevit export`")
-    model = onnx.load(source)
+    model = ir.from_proto(onnx.load(source))
     widen_stored_weights(model)
-    return model, ModelSpec.from_json(text)
+    return to_proto(model), ModelSpec.from_json(text)
 
 
-def _refuse(model: onnx.ModelProto) -> None:
-    kinds = {node.op_type for node in model.graph.node}
+def _refuse_parts(model: ir.Model) -> None:
+    kinds = ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS
     inner = [
         node.op_type
-        for node in model.graph.node
-        if any(attribute.type == AttributeProto.GRAPH for attribute in node.attribute)
+        for node in model.graph
+        if any(attribute.type in kinds for attribute in node.attributes.values())
     ]
     if inner or model.functions:
         raise ExportError(
             f"a graph with {inner[0] if inner else 'functions of its own'} cannot be converted to "
             "half precision; convert one of plain operators"
         )
-    if found := sorted(kinds.intersection(QUANTISED)):
+    if found := quantizing_operators(model):
         raise ExportError(
             f"the graph is quantised ({', '.join(found)}); convert the float32 file it was made of"
         )
-    if not set(HALVES).isdisjoint(value_types(model).values()):
+
+
+def _refuse_halves(graph: ir.Graph) -> None:
+    if any(value.dtype in HALVES for value in ir.convenience.create_value_mapping(graph).values()):
         raise ExportError(
             "the graph computes in half precision already; convert the float32 file it was made of"
         )
-
-
-def _lift_constants(model: onnx.ModelProto) -> None:
-    """Make weights of nodes that hold a constant."""
-    kept = []
-    for node in model.graph.node:
-        if node.op_type == "Constant":
-            tensor = _constant(node.attribute[0])
-            model.graph.initializer.append(numpy_helper.from_array(tensor, node.output[0]))
-        else:
-            kept.append(node)
-    del model.graph.node[:]
-    model.graph.node.extend(kept)
-
-
-def _constant(attribute: AttributeProto) -> NDArray[Any]:
-    value = onnx.helper.get_attribute_value(attribute)
-    if attribute.type == AttributeProto.TENSOR:
-        return numpy_helper.to_array(value)
-    return np.array(value, np.float32 if attribute.name.startswith("value_float") else np.int64)
 
 
 def _settings(model: onnx.ModelProto, spec: ModelSpec, batch: Batch) -> Settings:

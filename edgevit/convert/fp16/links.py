@@ -1,115 +1,90 @@
-"""Who makes and who reads the float values of a graph."""
+"""Who makes and who reads the float32 values of a graph."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Set
 
 import onnx
-from onnx import TensorProto
+import onnx_ir as ir
 
+from edgevit.convert.graph import name_of, present
 from edgevit.errors import ExportError
+
+FLOAT = ir.DataType.FLOAT
 
 # Inputs of an operator that are float32 whatever its data are.
 ALWAYS_FLOAT = {"Resize": (1, 2)}
 
 
-@dataclass(frozen=True, slots=True)
-class Links:
-    """The float32 values of a graph and its nodes, which are numbered in their order.
-
-    Args:
-        nodes: the graph's nodes.
-        floats: names of its float32 values, weights included.
-        maker: the node that makes a value; inputs and weights have none.
-        readers: the nodes that read a float32 value as their data.
-        outputs: names of the graph's outputs.
-    """
-
-    nodes: tuple[onnx.NodeProto, ...]
-    floats: frozenset[str]
-    maker: dict[str, int]
-    readers: dict[str, list[int]]
-    outputs: frozenset[str]
-
-    @classmethod
-    def of(cls, model: onnx.ModelProto) -> Links:
-        """Look at a graph that has no graphs inside.
-
-        Raises:
-            ExportError: if the type of a value is not known.
-        """
-        nodes, types = tuple(model.graph.node), value_types(model)
-        floats = frozenset(name for name, found in types.items() if found == TensorProto.FLOAT)
-        readers: dict[str, list[int]] = {name: [] for name in floats}
-        for index, node in enumerate(nodes):
-            for name in data_inputs(node):
-                if name in floats:
-                    readers[name].append(index)
-        return cls(
-            nodes,
-            floats,
-            {name: index for index, node in enumerate(nodes) for name in node.output},
-            readers,
-            frozenset(output.name for output in model.graph.output),
-        )
-
-    def inputs_of(self, index: int) -> list[str]:
-        """Float values that a node reads."""
-        return [name for name in data_inputs(self.nodes[index]) if name in self.floats]
-
-    def outputs_of(self, index: int) -> list[str]:
-        """Float values that a node makes."""
-        return [name for name in self.nodes[index].output if name in self.floats]
-
-    def makers_of(self, index: int) -> list[int]:
-        """Nodes whose float values a node reads."""
-        return [self.maker[name] for name in self.inputs_of(index) if name in self.maker]
-
-    def readers_of(self, index: int) -> list[int]:
-        """Nodes that read float values which a node makes."""
-        return [reader for name in self.outputs_of(index) for reader in self.readers[name]]
-
-    def of_types(self, *kinds: str) -> set[int]:
-        """Nodes of these operators."""
-        return {index for index, node in enumerate(self.nodes) if node.op_type in kinds}
+def float_inputs(node: ir.Node) -> list[ir.Value]:
+    """Float32 values that a node reads as its data, weights included."""
+    return [
+        value
+        for place, value in enumerate(node.inputs)
+        if value is not None and value.dtype == FLOAT and _is_data(node, place)
+    ]
 
 
-def data_inputs(node: onnx.NodeProto) -> list[str]:
-    """Names of a node's inputs that have the type of its data, where they are floats."""
-    others = ALWAYS_FLOAT.get(node.op_type, ())
-    return [name for place, name in enumerate(node.input) if name and place not in others]
+def float_outputs(node: ir.Node) -> list[ir.Value]:
+    """Float32 values that a node makes."""
+    return [value for value in node.outputs if value.dtype == FLOAT]
+
+
+def makers_of(node: ir.Node) -> list[ir.Node]:
+    """Nodes whose float32 values a node reads."""
+    makers = (value.producer() for value in float_inputs(node))
+    return [maker for maker in makers if maker is not None]
+
+
+def readers_of(node: ir.Node) -> list[ir.Node]:
+    """Nodes that read float32 values which a node makes."""
+    return [
+        reader
+        for value in float_outputs(node)
+        for reader, place in value.uses()
+        if _is_data(reader, place)
+    ]
+
+
+def of_types(graph: ir.Graph, *kinds: str) -> set[ir.Node]:
+    """The nodes of these operators."""
+    return {node for node in graph if node.op_type in kinds}
 
 
 def reached(
-    starts: Iterable[int], step: Callable[[int], Iterable[int]], stops: set[int]
-) -> set[int]:
+    starts: Iterable[ir.Node], step: Callable[[ir.Node], Iterable[ir.Node]], stops: Set[ir.Node]
+) -> set[ir.Node]:
     """Nodes that steps from `starts` lead to, without those in `stops` and what is behind them."""
-    found: set[int] = set()
+    found: set[ir.Node] = set()
     ahead = list(starts)
     while ahead:
-        index = ahead.pop()
-        if index not in found and index not in stops:
-            found.add(index)
-            ahead.extend(step(index))
+        node = ahead.pop()
+        if node not in found and node not in stops:
+            found.add(node)
+            ahead.extend(step(node))
     return found
 
 
-def value_types(model: onnx.ModelProto) -> dict[str, int]:
-    """Element type of every value of a graph, as `onnx.TensorProto` numbers them.
+def add_types(model: ir.Model, inferred: onnx.ModelProto) -> None:
+    """Note the type of every value that a node makes.
+
+    Args:
+        model: a graph that has no graphs inside.
+        inferred: the same with what ONNX's inference found out.
 
     Raises:
         ExportError: if one is not known.
     """
-    graph = onnx.shape_inference.infer_shapes(model).graph
-    types = {tensor.name: tensor.data_type for tensor in graph.initializer}
-    for values in (graph.input, graph.value_info, graph.output):
-        types |= {value.name: value.type.tensor_type.elem_type for value in values}
-    for node in graph.node:
-        for name in node.output:
-            if name and not types.get(name):
+    known = ir.convenience.create_value_mapping(ir.from_proto(inferred).graph)
+    for node in model.graph:
+        for value in present(node.outputs):
+            value.type = known[name_of(value)].type
+            if not isinstance(value.type, ir.TensorType) or not value.dtype:
                 raise ExportError(
-                    f"the type of {name!r}, which a node {node.op_type} makes, is not known; only "
-                    "graphs of standard operators can be converted to half precision"
+                    f"the type of {value.name!r}, which a node {node.op_type} makes, is not known; "
+                    "only graphs of standard operators can be converted to half precision"
                 )
-    return types
+
+
+def _is_data(node: ir.Node, place: int) -> bool:
+    return place not in ALWAYS_FLOAT.get(node.op_type, ())

@@ -7,6 +7,20 @@ named here, and of what is named:
       are chosen by; and between the cutting out of boxes and their choice the products too;
     - means, which are also written as products with a constant row;
     - what makes or reads values that are too large.
+
+The nodes in half precision are the smallest set H with which all of this holds:
+
+    kept        nodes of the list above, found first: from each decision the graph is walked
+                upwards until a product or a normalisation, which is itself not kept for it
+    products    a product that is not kept is in H
+    arithmetic  such a node that is not kept is in H if a node of H makes one of its inputs
+    moves       a node that only moves values, kept or not, but for those too large, is in H if a
+                node of H makes one of its inputs, or if all nodes that read it are in H, there
+                are some, and it makes no output of the graph
+
+H starts as the products and grows by passes over the nodes, forwards and backwards in turn, until
+a pair of passes adds nothing. Membership only ever makes more nodes follow, so H does not depend on
+the order of the passes; a chain in the order of the graph needs a single one.
 """
 
 from __future__ import annotations
@@ -14,10 +28,19 @@ from __future__ import annotations
 from collections.abc import Set
 
 import numpy as np
-import onnx
-from onnx import TensorProto, numpy_helper
+import onnx_ir as ir
+from numpy.typing import NDArray
 
-from edgevit.convert.fp16.links import Links, reached
+from edgevit.convert.fp16.links import (
+    FLOAT,
+    float_inputs,
+    float_outputs,
+    makers_of,
+    of_types,
+    reached,
+    readers_of,
+)
+from edgevit.convert.graph import constant_of
 
 PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
@@ -47,100 +70,85 @@ CUT = "RoiAlign"  # its second input are the boxes
 LARGEST = float(np.finfo(np.float16).max)
 
 
-def half_nodes(model: onnx.ModelProto, links: Links, too_large: Set[str]) -> set[int]:
+def half_nodes(graph: ir.Graph, too_large: Set[str]) -> set[ir.Node]:
     """Choose the nodes that compute in half precision.
 
     Args:
-        model: the graph.
-        links: of the graph.
+        graph: a graph whose values have types.
         too_large: names of values that are too large for half precision.
-
-    Returns:
-        Their numbers.
     """
-    large = _touching(links, too_large)
-    kept = large | _deciding(links) | _choosing_boxes(links) | _means(model, links)
-    half = links.of_types(*PRODUCTS) - kept
-    moves = {
-        index for index in range(len(links.nodes)) if _moves_values(links.nodes[index])
-    } - large
-    arithmetic = links.of_types(*ARITHMETIC) - kept
-    forwards = range(len(links.nodes))
+    large = {node for node in graph if not too_large.isdisjoint(_names_around(node))}
+    kept = large | _deciding(graph) | _choosing_boxes(graph) | _means(graph)
+    half = of_types(graph, *PRODUCTS) - kept
+    moves = {node for node in graph if _moves_values(node)} - large
+    arithmetic = of_types(graph, *ARITHMETIC) - kept
     before = -1
     while len(half) > before:
         before = len(half)
-        for order in (forwards, reversed(forwards)):
-            half.update(index for index in order if _follows(index, links, half, arithmetic, moves))
+        for order in (graph, reversed(graph)):
+            half.update(node for node in order if _follows(node, half, arithmetic, moves))
     return half
 
 
+def makes_floats(node: ir.Node) -> bool:
+    """Say whether a node casts whole numbers to floats, which it can do to either type."""
+    return node.op_type == "Cast" and node.attributes["to"].as_int() == FLOAT
+
+
 def _follows(
-    index: int, links: Links, half: set[int], arithmetic: set[int], moves: set[int]
+    node: ir.Node, half: Set[ir.Node], arithmetic: Set[ir.Node], moves: Set[ir.Node]
 ) -> bool:
-    if index not in arithmetic and index not in moves:
+    if node not in arithmetic and node not in moves:
         return False
-    if not half.isdisjoint(links.makers_of(index)):
+    if not half.isdisjoint(makers_of(node)):
         return True
-    readers = links.readers_of(index)
-    is_read_in_half = half.issuperset(readers) and links.outputs.isdisjoint(links.outputs_of(index))
-    return index in moves and bool(readers) and is_read_in_half
+    readers = readers_of(node)
+    is_output = any(value.is_graph_output() for value in float_outputs(node))
+    return node in moves and bool(readers) and half >= set(readers) and not is_output
 
 
-def _moves_values(node: onnx.NodeProto) -> bool:
-    modes = {attribute.name: attribute.s for attribute in node.attribute}
+def _moves_values(node: ir.Node) -> bool:
     if node.op_type == "Resize":
-        return modes.get("mode", b"nearest") == b"nearest"
+        return node.attributes.get_string("mode", "nearest") == "nearest"
     return node.op_type in MOVES or makes_floats(node)
 
 
-def makes_floats(node: onnx.NodeProto) -> bool:
-    """Say whether a node casts whole numbers to floats, which it can do to either type."""
-    return node.op_type == "Cast" and node.attribute[0].i == TensorProto.FLOAT
+def _names_around(node: ir.Node) -> set[str | None]:
+    return {value.name for value in (*float_inputs(node), *float_outputs(node))}
 
 
-def _touching(links: Links, names: Set[str]) -> set[int]:
-    return {
-        index
-        for index in range(len(links.nodes))
-        if not names.isdisjoint([*links.inputs_of(index), *links.outputs_of(index)])
-    }
-
-
-def _deciding(links: Links) -> set[int]:
+def _deciding(graph: ir.Graph) -> set[ir.Node]:
     """What leads to a decision from the last product or normalisation before it."""
-    stops = links.of_types(*PRODUCTS, *NORMALISATIONS, CUT)
-    return reached(_decisions(links), links.makers_of, stops)
+    stops = of_types(graph, *PRODUCTS, *NORMALISATIONS, CUT)
+    return reached(_decisions(graph), makers_of, stops)
 
 
-def _decisions(links: Links) -> set[int]:
+def _decisions(graph: ir.Graph) -> set[ir.Node]:
     """Decisions, and what makes the boxes that are cut out."""
-    casts = links.of_types("Cast")
-    boxes = [links.nodes[index].input[1] for index in links.of_types(CUT)]
+    boxes = (node.inputs[1] for node in of_types(graph, CUT))
+    makers = {value.producer() for value in boxes if value is not None}
     return (
-        links.of_types(*DECISIONS)
-        | {index for index in casts if not links.outputs_of(index)}
-        | {links.maker[name] for name in boxes if name in links.maker}
+        of_types(graph, *DECISIONS)
+        | {node for node in of_types(graph, "Cast") if not float_outputs(node)}
+        | {maker for maker in makers if maker is not None}
     )
 
 
-def _choosing_boxes(links: Links) -> set[int]:
+def _choosing_boxes(graph: ir.Graph) -> set[ir.Node]:
     """What leads from boxes cut out to a decision: the head that scores and moves them."""
-    cuts = links.of_types(CUT)
-    return reached(_decisions(links), links.makers_of, cuts) & reached(
-        cuts, links.readers_of, set()
-    )
+    cuts = of_types(graph, CUT)
+    before = reached(_decisions(graph), makers_of, cuts)
+    return before & reached(cuts, readers_of, set())
 
 
-def _means(model: onnx.ModelProto, links: Links) -> set[int]:
+def _means(graph: ir.Graph) -> set[ir.Node]:
     """Products with a constant whose values are all the same."""
-    weights = {tensor.name: tensor for tensor in model.graph.initializer}
     return {
-        index
-        for index in links.of_types("MatMul")
-        for name in links.inputs_of(index)
-        if name in weights and _is_uniform(numpy_helper.to_array(weights[name]))
+        node
+        for node in of_types(graph, "MatMul")
+        if any(_is_uniform(constant_of(value)) for value in float_inputs(node))
     }
 
 
-def _is_uniform(values: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> bool:
-    return values.size > 1 and bool(np.ptp(values) == 0)
+def _is_uniform(values: NDArray[np.float32] | None) -> bool:
+    return values is not None and values.size > 1 and bool(np.ptp(values) == 0)

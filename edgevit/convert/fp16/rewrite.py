@@ -2,86 +2,89 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
+from collections.abc import Set
 
 import numpy as np
-import onnx
-from onnx import TensorProto, helper, numpy_helper
+import onnx_ir as ir
 
-from edgevit.convert.fp16.links import ALWAYS_FLOAT, Links
+from edgevit.convert.fp16.links import ALWAYS_FLOAT, FLOAT, float_outputs, of_types
 from edgevit.convert.fp16.plan import makes_floats
+from edgevit.convert.graph import (
+    add_constant,
+    array_of,
+    input_of,
+    make_cast,
+    name_of,
+    replace_readers,
+)
 
-HALF, FLOAT = TensorProto.FLOAT16, TensorProto.FLOAT
+HALF = ir.DataType.FLOAT16
 
 
-class Writer:
-    """The nodes of the new graph, with a Cast where a value changes its type.
+def write_half(graph: ir.Graph, half: Set[ir.Node]) -> None:
+    """Let nodes compute in half precision, in place, with a Cast where a value changes its type.
 
     Args:
-        model: the graph, which is rewritten in place.
-        links: of the graph.
-        half: numbers of the nodes that compute in half precision.
+        graph: a graph whose values have types.
+        half: the nodes.
     """
+    for node in half:
+        for value in float_outputs(node):
+            value.name, value.type = f"{value.name}.float16", ir.TensorType(HALF)
+    writer = _Writer(graph)
+    for node in list(graph):
+        writer.connect(node, HALF if node in half else FLOAT)
+    others = [value for value in graph.initializers.values() if value.dtype not in (FLOAT, HALF)]
+    graph.initializers.clear()
+    for value in (*others, *writer.weights):
+        graph.initializers.add(value)
 
-    def __init__(self, model: onnx.ModelProto, links: Links, half: set[int]) -> None:
-        self.graph, self.links, self.half = model.graph, links, half
-        self.weights = {tensor.name: tensor for tensor in model.graph.initializer}
-        self.nodes: list[onnx.NodeProto] = []
-        self.tensors: dict[str, onnx.TensorProto] = {}
-        self.cast: set[str] = set()  # names of what casts have made
 
-    def write(self) -> None:
-        """Replace the graph's nodes and weights."""
-        for index, node in enumerate(self.links.nodes):
-            self._add(index, deepcopy(node))
-        floats = self.links.floats
-        others = [tensor for name, tensor in self.weights.items() if name not in floats]
-        del self.graph.node[:], self.graph.initializer[:], self.graph.value_info[:]
-        self.graph.node.extend(self.nodes)
-        self.graph.initializer.extend([*others, *self.tensors.values()])
+class _Writer:
+    def __init__(self, graph: ir.Graph) -> None:
+        self.graph = graph
+        self.twins: dict[ir.Value, ir.Value] = {}  # values -> the same in the other type
+        self.weights: dict[ir.Value, None] = {}  # what is read of them, in that order
 
-    def _add(self, index: int, node: onnx.NodeProto) -> None:
-        dtype = HALF if index in self.half else FLOAT
-        fixed = ALWAYS_FLOAT.get(node.op_type, ())
-        for place, name in enumerate(node.input):
-            if name in self.links.floats:
-                node.input[place] = self._as(name, FLOAT if place in fixed else dtype)
+    def connect(self, node: ir.Node, dtype: ir.DataType) -> None:
+        """Let a node that computes in a type read values of that type."""
+        for place, value in enumerate(node.inputs):
+            if value is not None and value.dtype in (FLOAT, HALF):
+                fixed = place in ALWAYS_FLOAT.get(node.op_type, ())
+                node.replace_input_with(place, self._as(value, FLOAT if fixed else dtype, node))
         if dtype == HALF and makes_floats(node):
-            node.attribute[0].i = HALF
-        outputs = list(node.output)
-        for place, name in enumerate(outputs):
-            if name in self.links.floats:
-                node.output[place] = self._name(name, dtype)
-        self.nodes.append(node)
-        if dtype == HALF:
-            for name in self.links.outputs.intersection(outputs):
-                self._as(name, FLOAT)
+            node.attributes.add(ir.AttrInt64("to", HALF))
+        for place, output in enumerate(self.graph.outputs):
+            if output.dtype == HALF and output.producer() is node:
+                cast = self._cast(output, FLOAT)
+                self.graph.insert_after(node, cast)
+                self.graph.outputs[place] = cast.outputs[0]
 
-    def _as(self, name: str, dtype: int) -> str:
-        """The name of a value in this type, which is made if it is not there."""
-        wanted = self._name(name, dtype)
-        if name in self.weights:
-            self.tensors.setdefault(wanted, self._tensor(name, wanted, dtype))
-        elif dtype != self._dtype(name) and wanted not in self.cast:
-            self.cast.add(wanted)
-            source = self._name(name, self._dtype(name))
-            self.nodes.append(helper.make_node("Cast", [source], [wanted], to=dtype))
-        return wanted
+    def _as(self, value: ir.Value, dtype: ir.DataType, reader: ir.Node) -> ir.Value:
+        """A value in a type, ahead of a node that reads it."""
+        if value.dtype == dtype:
+            found = value
+        elif value in self.twins:
+            found = self.twins[value]
+        elif value.const_value is not None:
+            halves = array_of(value).astype(np.float16)
+            found = self.twins[value] = add_constant(self.graph, f"{value.name}.float16", halves)
+        else:
+            self.graph.insert_before(reader, self._cast(value, dtype))
+            found = self.twins[value]
+        if found.const_value is not None:
+            self.weights[found] = None
+        return found
 
-    def _name(self, name: str, dtype: int) -> str:
-        return f"{name}.float16" if dtype == HALF else name
-
-    def _dtype(self, name: str) -> int:
-        return HALF if self.links.maker.get(name) in self.half else FLOAT
-
-    def _tensor(self, name: str, wanted: str, dtype: int) -> onnx.TensorProto:
-        if dtype == FLOAT:
-            return self.weights[name]
-        values = numpy_helper.to_array(self.weights[name])
-        return numpy_helper.from_array(values.astype(np.float16), wanted)
+    def _cast(self, value: ir.Value, dtype: ir.DataType) -> ir.Node:
+        name = name_of(value)
+        other = f"{name}.float16" if dtype == HALF else name.removesuffix(".float16")
+        cast = make_cast(value, dtype, other)
+        self.twins[value] = cast.outputs[0]
+        return cast
 
 
-def as_rounded(model: onnx.ModelProto, types: dict[str, int]) -> onnx.ModelProto:
+def as_rounded(model: ir.Model) -> ir.Model:
     """A float32 graph that answers what a device does which rounds every value to half precision.
 
     ONNX Runtime on the CPU computes much of a half-precision graph in float32 and leaves out the
@@ -89,38 +92,35 @@ def as_rounded(model: onnx.ModelProto, types: dict[str, int]) -> onnx.ModelProto
     Sums inside a product are in float32 here, as on GPUs by default.
 
     Args:
-        model: a graph that `Writer` wrote.
-        types: of its values.
+        model: a graph that `write_half` wrote.
 
     Returns:
         The graph, with the same inputs and outputs.
     """
-    rounded = deepcopy(model)
-    halves = {name for name, dtype in types.items() if dtype == HALF}
-    del rounded.graph.node[:]
-    for node in model.graph.node:
-        rounded.graph.node.extend(_rounded(deepcopy(node), halves))
-    for tensor in rounded.graph.initializer:
-        if tensor.name in halves:
-            values = numpy_helper.to_array(tensor).astype(np.float32)
-            tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    rounded = model.clone()
+    graph = rounded.graph
+    casts = of_types(graph, "Cast")
+    wide = {node for node in casts if input_of(node).dtype == HALF}
+    for node in list(graph):
+        if node in wide:
+            node.op_type = "Identity"
+            node.attributes.clear()
+        elif node in casts and node.outputs[0].dtype == HALF:
+            node.attributes.add(ir.AttrInt64("to", FLOAT))
+        halves = [value for value in node.outputs if value.dtype == HALF]
+        graph.insert_after(node, [cast for value in halves for cast in _rounding(value)])
+    for weight in graph.initializers.values():
+        if weight.dtype == HALF:
+            values = array_of(weight).astype(np.float32)
+            weight.const_value, weight.type = ir.Tensor(values), ir.TensorType(FLOAT)
     return rounded
 
 
-def _rounded(node: onnx.NodeProto, halves: set[str]) -> list[onnx.NodeProto]:
-    if node.op_type == "Cast" and node.input[0] in halves:
-        return [helper.make_node("Identity", node.input, node.output)]
-    if node.op_type == "Cast" and node.attribute[0].i == HALF:
-        node.attribute[0].i = FLOAT
-    made = [name for name in node.output if name in halves]
-    for place, name in enumerate(node.output):
-        if name in halves:
-            node.output[place] = f"{name}.exact"
-    pairs = [
-        [
-            helper.make_node("Cast", [f"{name}.exact"], [f"{name}.half"], to=HALF),
-            helper.make_node("Cast", [f"{name}.half"], [name], to=FLOAT),
-        ]
-        for name in made
-    ]
-    return [node, *(cast for pair in pairs for cast in pair)]
+def _rounding(value: ir.Value) -> list[ir.Node]:
+    """Casts to half precision and back, whose answer all readers of a value read instead."""
+    name = name_of(value)
+    value.name, value.type = f"{name}.exact", ir.TensorType(FLOAT)
+    narrow = make_cast(value, HALF, f"{name}.half")
+    wide = make_cast(narrow.outputs[0], FLOAT, name)
+    replace_readers(value, wide.outputs[0], but=[narrow])
+    return [narrow, wide]

@@ -38,7 +38,7 @@ def accuracy_of(
     if data is None:
         return None
     with TemporaryDirectory() as folder:
-        file = Path(folder) / "quantised.onnx"
+        file = Path(folder) / "quantized.onnx"
         file.write_bytes(content)
         before, after = (
             _evaluated(path, data, threads, step, progress)
@@ -50,7 +50,7 @@ def accuracy_of(
             f"int8 loses {found.drop:.2f} points of {found.metric} on {found.images} pictures "
             f"({100 * found.before:.2f} to {100 * found.after:.2f}), more than {max_drop:g}; "
             "nothing was written. Calibrate on more pictures of the kind, keep more layers in "
-            "floating point with a lower max_error, or allow a greater drop"
+            "floating point with a lower `max_error`, or allow more with `max_drop`"
         )
     return found
 

@@ -11,17 +11,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-import onnx
-import onnxruntime
+import onnx_ir as ir
 from numpy.typing import NDArray
 
-from edgevit.convert.int8.graph import Array, Graph
+from edgevit.convert.graph import to_proto
+from edgevit.convert.int8.graph import Array
+from edgevit.convert.session import Feeds, runner
 
 BINS = 2048
 LEVELS = 128  # of magnitude, that int8 has
 PERCENTILE = 99.99
 
-Feeds = Mapping[str, NDArray[np.generic]]
 Counts = NDArray[np.int64]
 
 
@@ -61,51 +61,24 @@ class Range:
 
 
 def observe(
-    graph: Graph, tensors: Sequence[str], batches: Sequence[Feeds], step: Callable[[], object]
+    model: ir.Model, tensors: Sequence[str], batches: Sequence[Feeds], step: Callable[[], object]
 ) -> dict[str, Range]:
     """Run a model and look at its activations.
 
     Args:
-        graph: the float32 graph.
+        model: the float32 graph.
         tensors: those to look at.
-        batches: inputs of the graph.
+        batches: its inputs.
         step: called after each.
     """
     tensors = list(dict.fromkeys(tensors))
     ranges = {tensor: Range() for tensor in tensors}
-    run = runner(graph.model(extra_outputs=tensors), tensors)
+    run = runner(to_proto(model, extra_outputs=tensors), tensors)
     for feeds in batches:
         for tensor, values in run(feeds).items():
             ranges[tensor].add(values)
         step()
     return ranges
-
-
-def runner(
-    model: onnx.ModelProto, outputs: Sequence[str], *, exact: bool = False
-) -> Callable[[Feeds], dict[str, Array]]:
-    """Load a model into ONNX Runtime.
-
-    Args:
-        model: the model.
-        outputs: what to answer.
-        exact: quantised nodes are computed as the file says it, in float32 and without a kernel
-            that could overflow.
-    """
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.add_session_config_entry("session.force_spinning_stop", "1")
-    if exact:
-        options.add_session_config_entry("session.disable_quant_qdq", "1")
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-    names = list(outputs)
-
-    def run(feeds: Feeds) -> dict[str, Array]:
-        return dict(zip(names, session.run(names, dict(feeds)), strict=True))
-
-    return run
 
 
 def minmax(observed: Range) -> float:
@@ -145,7 +118,7 @@ def _divergence(counts: Counts, bins: int) -> float:
     is_filled = inside > 0
     sums = np.add.reduceat(inside, edges)
     filled = np.maximum(np.add.reduceat(is_filled.astype(np.float64), edges), 1)
-    spread = np.repeat(sums / filled, np.diff(np.append(edges, bins))) * is_filled
-    p, q = reference / reference.sum(), spread / max(spread.sum(), 1.0)
+    flat = np.repeat(sums / filled, np.diff(np.append(edges, bins))) * is_filled
+    p, q = reference / reference.sum(), flat / max(flat.sum(), 1.0)
     both = p > 0
     return float(np.sum(p[both] * np.log(p[both] / np.maximum(q[both], 1e-12))))

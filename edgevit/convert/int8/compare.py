@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import onnx_ir as ir
 from numpy.typing import NDArray
 
-from edgevit.convert.int8.calibrate import Feeds, runner
-from edgevit.convert.int8.graph import Array, Graph
+from edgevit.convert.graph import constant_of, name_of, present, to_proto
+from edgevit.convert.int8.graph import Array, after_choices
+from edgevit.convert.session import Feeds, Outputs, runner
 
 WEIGHTED = {"Conv", "Gemm", "MatMul", "ConvTranspose"}
 
@@ -35,30 +37,30 @@ class Reference:
     candidates or classes are chosen: choosing is a step, and hides how far from it the values are.
 
     Args:
-        graph: the float32 graph.
+        model: the float32 graph.
         batches: inputs of the graph.
     """
 
-    def __init__(self, graph: Graph, batches: Sequence[Feeds]) -> None:
-        self.probes = probes(graph)
+    def __init__(self, model: ir.Model, batches: Sequence[Feeds]) -> None:
+        self.probes = probes(model)
         self._batches = batches
-        run = runner(graph.model(extra_outputs=self.probes), self.probes)
+        run = self._runner(model)
         self._answers = [run(feeds) for feeds in batches]
 
     def __len__(self) -> int:
         return len(self._batches)
 
     def difference(
-        self, quantised: Graph, *, limit: int | None = None, step: Callable[[], object] = int
+        self, quantized: ir.Model, *, limit: int | None = None, step: Callable[[], object] = int
     ) -> Difference:
         """Compare a quantised graph.
 
         Args:
-            quantised: the graph; its tensors have the names of the float32 one's.
+            quantized: the graph; its tensors have the names of the float32 one's.
             limit: how many of the pictures to answer; None for all.
             step: called after each picture.
         """
-        run = runner(quantised.model(extra_outputs=self.probes), self.probes, exact=True)
+        run = self._runner(quantized, exact=True)
         found = []
         for feeds, expected in list(zip(self._batches, self._answers, strict=True))[:limit]:
             found.append(_differences(expected, run(feeds)))
@@ -66,24 +68,26 @@ class Reference:
         change, size, same = np.mean(found, axis=0)  # each (probes,)
         return Difference(float(np.sqrt(np.mean(change / size))), float(np.mean(same)))
 
+    def _runner(self, model: ir.Model, *, exact: bool = False) -> Callable[[Feeds], Outputs]:
+        return runner(to_proto(model, extra_outputs=self.probes), self.probes, exact=exact)
 
-def probes(graph: Graph) -> list[str]:
+
+def probes(model: ir.Model) -> list[str]:
     """The tensors that the last nodes with weights answer, in the order of the graph."""
-    producers = {name: node for node in graph.nodes for name in node.output}
-    chosen = graph.after_choices()
-    waiting, seen, found = list(graph.outputs), set(), set()
+    chosen = after_choices(model)
+    waiting, seen, found = list(model.graph.outputs), set(), set()
     while waiting:
-        name = waiting.pop()
-        node = producers.get(name)
-        if node is None or name in seen:
+        value = waiting.pop()
+        node = value.producer()
+        if node is None or value in seen:
             continue
-        seen.add(name)
-        has_weights = any(i in graph.constants for i in node.input)
-        if node.op_type in WEIGHTED and has_weights and name not in chosen:
-            found.add(name)
+        seen.add(value)
+        has_weights = any(constant_of(i) is not None for i in node.inputs)
+        if node.op_type in WEIGHTED and has_weights and value not in chosen:
+            found.add(value)
         else:
-            waiting.extend(node.input)
-    return [name for node in graph.nodes for name in node.output if name in found]
+            waiting.extend(present(node.inputs))
+    return [name_of(v) for node in model.graph for v in node.outputs if v in found]
 
 
 def _differences(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgevit.convert.int8.calibrate import Feeds
+from edgevit.convert.session import Feeds
 from edgevit.errors import InputError, QuantizationError
 from edgevit.predictor import Predictor
 

@@ -9,14 +9,21 @@ overflows for greater ones, silently.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
 
 import numpy as np
-import onnx
+import onnx_ir as ir
 from numpy.typing import NDArray
-from onnx import helper
+from onnx_ir.passes.common import RemoveUnusedNodesPass
 
-from edgevit.convert.int8.graph import Array, Graph, Product
+from edgevit.convert.graph import (
+    add_constant,
+    array_of,
+    input_of,
+    make_node,
+    name_of,
+    replace_readers,
+)
+from edgevit.convert.int8.graph import Array, Product
 
 ACTIVATION_LIMIT = 127
 WEIGHT_LIMIT = 64  # 2 * 255 * 64 is below 2^15; activations are shifted to 0..255 in those kernels
@@ -24,16 +31,16 @@ SMALLEST_SCALE = 1e-8
 
 
 def insert_qdq(
-    graph: Graph,
+    model: ir.Model,
     products: Collection[Product],
     thresholds: Mapping[str, float],
     *,
     outputs: Collection[str] = (),
-) -> Graph:
+) -> ir.Model:
     """Copy a graph, some of its products between quantised tensors.
 
     Args:
-        graph: the float32 graph.
+        model: the float32 graph.
         products: those to compute in integers.
         thresholds: of the activations, by tensor: the magnitude that becomes 127.
         outputs: tensors that are quantised for all who read them.
@@ -41,21 +48,17 @@ def insert_qdq(
     Returns:
         The copy; the tensors keep their names.
     """
-    made = graph.copy()
-    inserter = _Inserter(made, thresholds)
+    made = model.clone()
+    inserter = _Inserter(made.graph, thresholds)
     chosen = {product.name for product in products}
-    twins: dict[str, str] = {}
-    for node in made.nodes:
+    for node in list(made.graph):
         if node.name in chosen:
             inserter.quantize_weight(node)
-            twins[node.input[0]] = inserter.quantized(node.input[0])
-            node.input[0] = twins[node.input[0]]
-        node.input[:] = [twins[name] if name in outputs else name for name in node.input]
-        inserter.nodes.append(node)
-        for tensor in set(node.output) & set(outputs):
-            twins[tensor] = inserter.quantized(tensor)
-    made.nodes = inserter.nodes
-    made.drop_unread()
+            inserter.quantize_input(node)
+        for value in node.outputs:
+            if value.name in outputs:
+                inserter.quantize_output(node, value)
+    RemoveUnusedNodesPass()(made)
     return made
 
 
@@ -75,35 +78,41 @@ def quantized_weight(weight: Array) -> tuple[NDArray[np.int8], Array]:
 
 
 class _Inserter:
-    def __init__(self, graph: Graph, thresholds: Mapping[str, float]) -> None:
+    def __init__(self, graph: ir.Graph, thresholds: Mapping[str, float]) -> None:
         self.graph, self.thresholds = graph, thresholds
-        self.nodes: list[onnx.NodeProto] = []
-        self.done: dict[str, str] = {}  # tensor -> its quantised twin
+        self.twins: dict[ir.Value, ir.Value] = {}  # of values, and of themselves, quantized
 
-    def quantized(self, tensor: str) -> str:
-        """The tensor after QuantizeLinear and DequantizeLinear; one pair for all its readers."""
-        if tensor not in self.done:
-            scale, zero = f"{tensor}.scale", f"{tensor}.zero_point"
-            step = self.thresholds[tensor] / ACTIVATION_LIMIT
-            self.graph.constants[scale] = np.asarray(max(step, SMALLEST_SCALE), np.float32)
-            self.graph.constants[zero] = np.zeros((), np.int8)
-            self._add("QuantizeLinear", [tensor, scale, zero], f"{tensor}.int8")
-            self._add("DequantizeLinear", [f"{tensor}.int8", scale, zero], f"{tensor}.quantized")
-            self.done[tensor] = f"{tensor}.quantized"
-        return self.done[tensor]
+    def quantize_weight(self, node: ir.Node) -> None:
+        weight = input_of(node, 1)
+        levels, scale = quantized_weight(array_of(weight))
+        parts = (("int8", levels), ("scale", scale), ("zero_point", np.zeros(len(scale), np.int8)))
+        values = [add_constant(self.graph, f"{weight.name}.{part}", made) for part, made in parts]
+        restored = make_node("DequantizeLinear", values, f"{node.name}.weight", axis=0)
+        self.graph.insert_before(node, restored)
+        node.replace_input_with(1, restored.outputs[0])
 
-    def quantize_weight(self, node: onnx.NodeProto) -> None:
-        name = node.input[1]
-        if f"{name}.int8" not in self.graph.constants:
-            levels, scale = quantized_weight(self.graph.constant(name))
-            self.graph.constants[f"{name}.int8"] = levels
-            self.graph.constants[f"{name}.scale"] = scale
-            self.graph.constants[f"{name}.zero_point"] = np.zeros(len(scale), np.int8)
-        parts = [f"{name}.{part}" for part in ("int8", "scale", "zero_point")]
-        self._add("DequantizeLinear", parts, f"{node.name}.weight", axis=0)
-        node.input[1] = f"{node.name}.weight"
+    def quantize_input(self, node: ir.Node) -> None:
+        """Let a node read its input quantized; all nodes share what is made for the first."""
+        value = input_of(node)
+        if value not in self.twins:
+            self.graph.insert_before(node, self._quantized(value))
+        node.replace_input_with(0, self.twins[value])
 
-    def _add(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> None:
-        self.nodes.append(
-            helper.make_node(kind, inputs, [output], name=f"{output}.{kind}", **attributes)
+    def quantize_output(self, node: ir.Node, value: ir.Value) -> None:
+        """Let all readers of what a node makes read it quantized."""
+        pair = self._quantized(value)
+        replace_readers(value, self.twins[value], but=pair)
+        self.graph.insert_after(node, pair)
+
+    def _quantized(self, value: ir.Value) -> list[ir.Node]:
+        name = name_of(value)
+        step = max(self.thresholds[name] / ACTIVATION_LIMIT, SMALLEST_SCALE)
+        scale = add_constant(self.graph, f"{name}.scale", np.asarray(step, np.float32))
+        zero = add_constant(self.graph, f"{name}.zero_point", np.zeros((), np.int8))
+        rounded = make_node("QuantizeLinear", [value, scale, zero], f"{name}.int8")
+        restored = make_node(
+            "DequantizeLinear", [rounded.outputs[0], scale, zero], f"{name}.quantized"
         )
+        twin = restored.outputs[0]
+        self.twins[value] = self.twins[twin] = twin
+        return [rounded, restored]

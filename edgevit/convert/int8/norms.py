@@ -7,43 +7,43 @@ their own where they have two, as LightViT's tokens do.
 from __future__ import annotations
 
 import numpy as np
-import onnx
-from onnx import helper
+import onnx_ir as ir
 
-from edgevit.convert.int8.graph import Graph
+from edgevit.convert.graph import (
+    add_constant,
+    array_of,
+    constant_of,
+    input_of,
+    make_node,
+    name_of,
+    replace_readers,
+)
 
 
-def norms_with_batch_axis(graph: Graph) -> None:
+def norms_with_batch_axis(graph: ir.Graph) -> None:
     """Normalise (1, N, C) instead of (N, C) where a convolution takes the result, in place."""
-    readers = {node.input[0]: node for node in graph.nodes if _is_map_of_tokens(graph, node)}
-    nodes: list[onnx.NodeProto] = []
-    for node in graph.nodes:
-        reader = readers.get(node.output[0])
-        if node.op_type == "LayerNormalization" and reader is not None:
-            nodes += _with_batch_axis(graph, node)
-            reader.input[0] = node.output[0]
-        else:
-            nodes.append(node)
-    graph.nodes = nodes
+    for node in list(graph):
+        if node.op_type == "LayerNormalization":
+            readers = [each for each in node.outputs[0].consumers() if _is_map_of_tokens(each)]
+            if readers:
+                _add_batch_axis(graph, node, readers)
 
 
-def _is_map_of_tokens(graph: Graph, node: onnx.NodeProto) -> bool:
+def _is_map_of_tokens(node: ir.Node) -> bool:
     """Whether a node takes tokens (N, C) to (1, N, 1, C), as `pointwise` writes it."""
-    if node.op_type != "Reshape" or node.input[1] not in graph.constants:
-        return False
-    shape = graph.constants[node.input[1]].tolist()
-    return len(shape) == 4 and shape[:3] == [1, -1, 1]
+    shape = constant_of(node.inputs[1]) if node.op_type == "Reshape" else None
+    return shape is not None and len(shape) == 4 and shape[:3].tolist() == [1, -1, 1]
 
 
-def _with_batch_axis(graph: Graph, node: onnx.NodeProto) -> list[onnx.NodeProto]:
-    x, y = node.input[0], node.output[0]
-    channels = graph.constants[node.input[1]].size
-    graph.constants[f"{y}.three"] = np.array([1, -1, channels], np.int64)
-    graph.constants[f"{y}.two"] = np.array([-1, channels], np.int64)
-    before, after = f"{y}.before", f"{y}.batched"
-    node.input[0], node.output[0] = before, after
-    return [
-        helper.make_node("Reshape", [x, f"{y}.three"], [before], name=f"{before}.Reshape"),
-        node,
-        helper.make_node("Reshape", [after, f"{y}.two"], [y], name=f"{y}.Reshape"),
-    ]
+def _add_batch_axis(graph: ir.Graph, node: ir.Node, readers: list[ir.Node]) -> None:
+    x, y = input_of(node), node.outputs[0]
+    name, channels = name_of(y), array_of(input_of(node, 1)).size
+    three = add_constant(graph, f"{name}.three", np.array([1, -1, channels], np.int64))
+    two = add_constant(graph, f"{name}.two", np.array([-1, channels], np.int64))
+    before = make_node("Reshape", [x, three], f"{name}.before")
+    graph.insert_before(node, before)
+    node.replace_input_with(0, before.outputs[0])
+    after = make_node("Reshape", [y, two], name)
+    graph.insert_after(node, after)
+    y.name = f"{name}.batched"
+    replace_readers(y, after.outputs[0], but=[after, *readers])

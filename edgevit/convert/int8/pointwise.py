@@ -8,15 +8,16 @@ that the runtimes can fuse it into the first and nothing is transposed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import onnx
+import onnx_ir as ir
 from numpy.typing import NDArray
-from onnx import helper
+from onnx_ir.passes.common import RemoveUnusedNodesPass
 
-from edgevit.convert.int8.graph import LEAST_CHANNELS, Graph
+from edgevit.convert.graph import add_constant, constant_of, input_of, make_node, name_of
+from edgevit.convert.int8.graph import LEAST_CHANNELS, after_choices
 
 BETWEEN = {"Gelu", "Relu", "Sigmoid"}  # of one tensor, element by element
 
@@ -24,119 +25,112 @@ BETWEEN = {"Gelu", "Relu", "Sigmoid"}  # of one tensor, element by element
 LEAST_MULTIPLY_ADDS = 1_000_000
 
 
-def linear_layers_as_convolutions(graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> None:
+def linear_layers_as_convolutions(model: ir.Model, shapes: Mapping[str, tuple[int, ...]]) -> None:
     """Rewrite large products with constant weights, in place.
 
     Args:
-        graph: the graph.
+        model: the graph.
         shapes: of the activations, by tensor.
     """
-    _Rewriter(graph, shapes).rewrite()
-    graph.drop_unread()
+    _Rewriter(model, shapes).rewrite()
+    RemoveUnusedNodesPass()(model)
 
 
 class _Rewriter:
-    def __init__(self, graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        self.graph, self.shapes = graph, shapes
-        self.chosen = graph.after_choices()
-        self.nodes: list[onnx.NodeProto] = []
-        self.maps: dict[str, str] = {}  # tensor of tokens -> the same as a channels-first map
+    def __init__(self, model: ir.Model, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        self.graph, self.shapes = model.graph, shapes
+        self.chosen = after_choices(model)
+        self.made: list[ir.Node] = []  # instead of the node that is being looked at
+        self.maps: dict[ir.Value, ir.Value] = {}  # tokens -> the same as a channels-first map
 
     def rewrite(self) -> None:
-        folded: set[str] = set()
-        for node in self.graph.nodes:
-            if node.name in folded:
-                continue
+        for node in list(self.graph):
             weight = self._weight(node)
             if weight is not None:
-                bias, last = self._bias(node)
-                folded.add(last.name)
-                self._convolve(node, weight, bias, last.output[0])
-            else:
-                self._keep(node)
-        self.graph.nodes = self.nodes
+                bias, last = _bias(node)
+                self._convolve(node, weight, bias, last)
+            elif node.op_type in BETWEEN and input_of(node) in self.maps:
+                self._repeat(node, self.maps[input_of(node)])
 
-    def _keep(self, node: onnx.NodeProto) -> None:
-        self.nodes.append(node)
-        map_ = self.maps.get(node.input[0]) if node.op_type in BETWEEN else None
-        if map_ is not None:
-            other = onnx.NodeProto()
-            other.CopyFrom(node)
-            other.name = f"{node.name}.map"
-            other.input[0], other.output[0] = map_, f"{node.output[0]}.map"
-            self.nodes[-1] = other
-            self.maps[node.output[0]] = other.output[0]
-            self._tokens(node.output[0], len(self.shapes[node.output[0]]))
-
-    def _weight(self, node: onnx.NodeProto) -> NDArray[np.float32] | None:
+    def _weight(self, node: ir.Node) -> NDArray[np.float32] | None:
         """The weights (out, in) of a layer worth rewriting."""
-        if node.op_type not in ("Gemm", "MatMul") or node.input[1] not in self.graph.constants:
+        if node.op_type not in ("Gemm", "MatMul"):
             return None
-        weight, shape = self.graph.constants[node.input[1]], self.shapes.get(node.input[0], ())
+        tokens, weight = input_of(node), constant_of(node.inputs[1])
+        if weight is None or tokens in self.chosen:
+            return None
+        shape = self.shapes.get(name_of(tokens), ())  # of weights no shape is known
         if weight.ndim != 2 or len(shape) not in (2, 3) or min(weight.shape) < LEAST_CHANNELS:
             return None
-        if node.input[0] in self.graph.constants or node.input[0] in self.chosen:
-            return None
-        if _attribute(node, "transA", 0):
+        if node.attributes.get_int("transA", 0):
             return None
         if np.prod(shape[:-1]) * weight.size < LEAST_MULTIPLY_ADDS:
             return None
-        alpha = _attribute(node, "alpha", 1.0)
-        oriented = weight if _attribute(node, "transB", 0) else weight.T
+        alpha = node.attributes.get_float("alpha", 1.0)
+        oriented = weight if node.attributes.get_int("transB", 0) else weight.T
         return np.ascontiguousarray(oriented.astype(np.float32) * np.float32(alpha))
 
-    def _bias(self, node: onnx.NodeProto) -> tuple[str | None, onnx.NodeProto]:
-        """The layer's bias, and the node that answers with it added."""
-        if len(node.input) > 2:
-            return node.input[2], node
-        consumers = self.graph.consumers(node.output[0])
-        if len(consumers) == 1 and consumers[0].op_type == "Add":
-            other = [name for name in consumers[0].input if name != node.output[0]]
-            if other and self.graph.constants.get(other[0], np.zeros((1, 1))).ndim == 1:
-                return other[0], consumers[0]
-        return None, node
-
     def _convolve(
-        self, node: onnx.NodeProto, weight: NDArray[np.float32], bias: str | None, output: str
+        self, node: ir.Node, weight: NDArray[np.float32], bias: ir.Value | None, last: ir.Node
     ) -> None:
-        name = f"{node.input[1]}.1x1"
-        self.graph.constants[name] = weight[:, :, None, None]
-        inputs = [self._map(node.input[0]), name, *([bias] if bias else [])]
-        self.maps[output] = f"{output}.map"
-        self._add("Conv", inputs, self.maps[output], kernel_shape=[1, 1])
-        self.nodes[-1].name = node.name
-        self._tokens(output, len(self.shapes[node.input[0]]))
-
-    def _map(self, tensor: str) -> str:
-        """Take tokens (N, C) or (B, N, C) to a map (B, C, N, 1)."""
-        if tensor not in self.maps:
-            shape = self.shapes[tensor]
-            first = 1 if len(shape) == 2 else 0  # 0: as it is
-            self._reshape(tensor, f"{tensor}.rows", [first, -1, 1, shape[-1]])
-            self._add("Transpose", [f"{tensor}.rows"], f"{tensor}.as_map", perm=[0, 3, 1, 2])
-            self.maps[tensor] = f"{tensor}.as_map"
-        return self.maps[tensor]
-
-    def _tokens(self, tensor: str, rank: int) -> None:
-        """Take a map back to tokens; a node that nobody reads is dropped in the end."""
-        channels_last = f"{tensor}.last"
-        self._add("Transpose", [self.maps[tensor]], channels_last, perm=[0, 2, 3, 1])
-        channels = self._channels(tensor)
-        self._reshape(channels_last, tensor, [-1, channels] if rank == 2 else [0, -1, channels])
-
-    def _channels(self, tensor: str) -> int:
-        return self.shapes[tensor][-1]
-
-    def _reshape(self, source: str, target: str, shape: list[int]) -> None:
-        self.graph.constants[f"{target}.shape"] = np.array(shape, np.int64)
-        self._add("Reshape", [source, f"{target}.shape"], target)
-
-    def _add(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> None:
-        self.nodes.append(
-            helper.make_node(kind, inputs, [output], name=f"{output}.{kind}", **attributes)
+        tokens, given = input_of(node), input_of(node, 1)
+        kernel = add_constant(self.graph, f"{given.name}.1x1", weight[:, :, None, None])
+        inputs = [self._map(tokens), kernel, *([] if bias is None else [bias])]
+        made = self._add("Conv", inputs, f"{last.outputs[0].name}.map", kernel_shape=[1, 1])
+        self.made[-1].name = node.name
+        self._replace(
+            [node] if last is node else [node, last], made, len(self.shapes[name_of(tokens)])
         )
 
+    def _repeat(self, node: ir.Node, tokens: ir.Value) -> None:
+        """Compute a node on the map instead of the tokens."""
+        made = self._add(node.op_type, [tokens], f"{node.outputs[0].name}.map", **node.attributes)
+        self.made[-1].name = f"{node.name}.map"
+        self._replace([node], made, len(self.shapes[name_of(node.outputs[0])]))
 
-def _attribute(node: onnx.NodeProto, name: str, default: float) -> float:
-    found = next((entry for entry in node.attribute if entry.name == name), None)
-    return default if found is None else float(helper.get_attribute_value(found))
+    def _map(self, tokens: ir.Value) -> ir.Value:
+        """Take tokens (N, C) or (B, N, C) to a map (B, C, N, 1)."""
+        if tokens not in self.maps:
+            name, shape = name_of(tokens), self.shapes[name_of(tokens)]
+            first = 1 if len(shape) == 2 else 0  # 0: as it is
+            rows = self._reshape(tokens, f"{name}.rows", [first, -1, 1, shape[-1]])
+            self.maps[tokens] = self._add("Transpose", [rows], f"{name}.as_map", perm=[0, 3, 1, 2])
+        return self.maps[tokens]
+
+    def _replace(self, nodes: Sequence[ir.Node], made: ir.Value, rank: int) -> None:
+        """Take a map back to the tokens that nodes made, and put it in their place.
+
+        What nobody reads is dropped in the end.
+        """
+        old = nodes[-1].outputs[0]
+        name = name_of(old)
+        channels = self.shapes[name][-1]
+        last = self._add("Transpose", [made], f"{name}.last", perm=[0, 2, 3, 1])
+        shape = [-1, channels] if rank == 2 else [0, -1, channels]
+        tokens = self._reshape(last, name, shape)
+        self.maps[tokens] = made
+        ir.convenience.replace_nodes_and_values(
+            self.graph, nodes[0], nodes, self.made, [old], [tokens]
+        )
+        self.made = []
+
+    def _reshape(self, source: ir.Value, target: str, shape: list[int]) -> ir.Value:
+        wanted = add_constant(self.graph, f"{target}.shape", np.array(shape, np.int64))
+        return self._add("Reshape", [source, wanted], target)
+
+    def _add(self, kind: str, inputs: list[ir.Value], output: str, **attributes: Any) -> ir.Value:
+        self.made.append(make_node(kind, inputs, output, **attributes))
+        return self.made[-1].outputs[0]
+
+
+def _bias(node: ir.Node) -> tuple[ir.Value | None, ir.Node]:
+    """The bias of a layer, and the node that answers with it added."""
+    if len(node.inputs) > 2:
+        return node.inputs[2], node
+    uses = [] if node.outputs[0].is_graph_output() else list(node.outputs[0].uses())
+    if len(uses) == 1 and uses[0].node.op_type == "Add":
+        other = uses[0].node.inputs[1 - uses[0].idx]
+        bias = constant_of(other)
+        if bias is not None and bias.ndim == 1:
+            return other, uses[0].node
+    return None, node

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import onnx_ir as ir
 
+from edgevit.convert.graph import array_of, name_of, present, save_model
 from edgevit.convert.int8.accuracy import accuracy_of
-from edgevit.convert.int8.calibrate import RULES, Feeds, Range, minmax, observe, runner
+from edgevit.convert.int8.calibrate import RULES, Range, minmax, observe
 from edgevit.convert.int8.compare import Difference, Reference
 from edgevit.convert.int8.correct import correct_biases
-from edgevit.convert.int8.graph import Graph, Product
+from edgevit.convert.int8.graph import Product, products_of, read_float_model, values_of
 from edgevit.convert.int8.images import notes_on, read_calibration
 from edgevit.convert.int8.pointwise import linear_layers_as_convolutions
 from edgevit.convert.int8.record import Record, finished_model
@@ -26,14 +28,14 @@ from edgevit.convert.int8.sensitivity import (
 )
 from edgevit.convert.int8.target import (
     AUTO,
-    FORMS,
+    LAYOUTS,
     RUNS,
-    Form,
     Speed,
+    TargetLayout,
     check_backend_name,
-    choose_form,
+    choose_layout,
 )
-from edgevit.core.cache.files import write_atomically
+from edgevit.convert.session import Feeds
 from edgevit.core.image.files import evenly_spaced
 from edgevit.errors import InputError, QuantizationError
 from edgevit.evaluate import DataSet
@@ -67,7 +69,7 @@ class _Choice:
     rules: Mapping[str, float]
     bias_correction: tuple[float, float]
     layers: Sequence[LayerSensitivity]
-    graph: Graph
+    model: ir.Model
     difference: Difference
 
 
@@ -123,18 +125,18 @@ def quantize(
     check_backend_name(backend)
     _check_arguments(output, rule, limit, max_error)
     with Predictor(source, backend="onnxruntime", threads=threads) as predictor:
-        graph = Graph.read(source)
+        model = read_float_model(source)
         pictures = evenly_spaced(_paths_of(images), limit)
         step = _counter(progress, "reading pictures", len(pictures))
         calibration = read_calibration(predictor, pictures, step)
         record = Record.of(predictor, name or f"{predictor.spec.name}_int8")
     request = _Request(source, backend, rule, max_error, keep_float, threads)
-    choice = _choose(graph, calibration.batches, request, progress)
+    choice = _choose(model, calibration.batches, request, progress)
     progress("checking the installed runtimes", 0, 1)
-    finished = finished_model(choice.graph, record, choice.rule, calibration)
+    finished = finished_model(choice.model, record, choice.rule, calibration)
     accuracy = accuracy_of(source, finished.content, data, max_drop, threads, progress)
     progress(f"writing {output}", 0, 1)
-    _save(output, finished.content)
+    save_model(output, finished.content, QuantizationError)
     return QuantizationReport(
         path=output,
         source=source,
@@ -163,34 +165,34 @@ def _paths_of(images: DataSet | PathLike | Sequence[PathLike]) -> list[Path]:
 
 
 def _choose(
-    graph: Graph, batches: Sequence[Feeds], request: _Request, progress: Progress
+    model: ir.Model, batches: Sequence[Feeds], request: _Request, progress: Progress
 ) -> _Choice:
-    products = _products(graph, batches[0], request)
+    products = _products(model, batches[0], request)
     tensors = [tensor for product in products for tensor in (product.input, product.output)]
     step = _counter(progress, "observing activations", len(batches))
-    ranges = observe(graph, tensors, batches, step)
-    backend, speeds = _backend(graph, products, ranges, request, batches[0], progress)
+    ranges = observe(model, tensors, batches, step)
+    backend, speeds = _backend(model, products, ranges, request, batches[0], progress)
     progress("comparing with float32", 0, 1)
-    reference = Reference(graph, batches)
-    form = FORMS[backend]
-    graph = form.prepare(graph)
+    reference = Reference(model, batches)
+    layout = LAYOUTS[backend]
+    model = layout.prepare(model)
     rule, thresholds, rules = _best_rule(
-        graph, products, ranges, reference, form, request.rule, progress
+        model, products, ranges, reference, layout, request.rule, progress
     )
     rows = layer_sensitivities(
-        graph,
+        model,
         products,
         thresholds,
-        Reference(graph, batches[:PICTURES]),  # what the form itself changes is no layer's doing
-        form,
-        _multiply_adds(graph, products, batches[0]),
+        Reference(model, batches[:PICTURES]),  # what the layout itself changes is no layer's doing
+        layout,
+        _multiply_adds(model, products, batches[0]),
         _counter(progress, "measuring layers", len(products)),
     )
     rows = keep_in_float(rows, request.max_error, always=request.keep_float)
     chosen = _chosen(products, rows, request)
     candidates = [
-        form.quantize(made, chosen, thresholds)
-        for made in (graph, correct_biases(graph, chosen, ranges))
+        layout.quantize(made, chosen, thresholds)
+        for made in (model, correct_biases(model, chosen, ranges))
     ]
     step = _counter(progress, "comparing with float32", 2 * len(batches))
     found = [reference.difference(made, step=step) for made in candidates]
@@ -199,10 +201,10 @@ def _choose(
     return _Choice(backend, speeds, rule, rules, errors, rows, candidates[best], found[best])
 
 
-def _products(graph: Graph, feeds: Feeds, request: _Request) -> list[Product]:
+def _products(model: ir.Model, feeds: Feeds, request: _Request) -> list[Product]:
     """Bring the graph into the layout that all forms share, and find what can be quantised."""
-    linear_layers_as_convolutions(graph, _shapes(graph, feeds))
-    products = graph.products()
+    linear_layers_as_convolutions(model, _shapes(model, feeds))
+    products = products_of(model)
     if not products:
         raise QuantizationError("the model has no convolution or linear layer that gains by int8")
     check_layers(request.keep_float, products)
@@ -217,7 +219,7 @@ def _chosen(
     if not chosen:
         raise QuantizationError(
             f"no layer can be quantised with an error of the answers below {request.max_error}; "
-            "allow more with max_error, or keep the float32 file"
+            "allow more with `max_error`, or keep the float32 file"
         )
     return chosen
 
@@ -236,7 +238,7 @@ def _notes_on(choice: _Choice) -> list[str]:
 
 
 def _backend(
-    graph: Graph,
+    model: ir.Model,
     products: Sequence[Product],
     ranges: Mapping[str, Range],
     request: _Request,
@@ -248,15 +250,15 @@ def _backend(
         return request.backend, {}
     thresholds = {tensor: minmax(found) for tensor, found in ranges.items()}
     step = _counter(progress, "measuring the backends' forms", RUNS)
-    return choose_form(graph, products, thresholds, request.source, feeds, request.threads, step)
+    return choose_layout(model, products, thresholds, request.source, feeds, request.threads, step)
 
 
 def _best_rule(
-    graph: Graph,
+    model: ir.Model,
     products: Sequence[Product],
     ranges: Mapping[str, Range],
     reference: Reference,
-    form: Form,
+    layout: TargetLayout,
     rule: str,
     progress: Progress,
 ) -> tuple[str, Mapping[str, float], Mapping[str, float]]:
@@ -267,24 +269,23 @@ def _best_rule(
     thresholds, errors = {}, {}
     for name in names:
         thresholds[name] = {tensor: RULES[name](found) for tensor, found in ranges.items()}
-        quantised = form.quantize(graph, products, thresholds[name])
-        errors[name] = reference.difference(quantised, limit=pictures, step=step).error
+        quantized = layout.quantize(model, products, thresholds[name])
+        errors[name] = reference.difference(quantized, limit=pictures, step=step).error
     best = min(errors, key=lambda name: errors[name])
     return best, thresholds[best], errors
 
 
-def _shapes(graph: Graph, feeds: Feeds) -> dict[str, tuple[int, ...]]:
+def _shapes(model: ir.Model, feeds: Feeds) -> dict[str, tuple[int, ...]]:
     """Shapes of all activations, by running the model once."""
-    tensors = [name for node in graph.nodes for name in node.output if name]
-    answers = runner(graph.model(extra_outputs=tensors), tensors)(feeds)
-    return {name: np.shape(values) for name, values in answers.items()}
+    tensors = [name_of(value) for node in model.graph for value in present(node.outputs)]
+    return {name: np.shape(values) for name, values in values_of(model, tensors, feeds).items()}
 
 
-def _multiply_adds(graph: Graph, products: Sequence[Product], feeds: Feeds) -> dict[str, int]:
-    outputs = [product.output for product in products]
-    answers = runner(graph.model(extra_outputs=outputs), outputs)(feeds)
+def _multiply_adds(model: ir.Model, products: Sequence[Product], feeds: Feeds) -> dict[str, int]:
+    answers = values_of(model, [product.output for product in products], feeds)
+    weights = model.graph.initializers
     return {
-        product.name: answers[product.output][0, 0].size * graph.constants[product.weight].size
+        product.name: answers[product.output][0, 0].size * array_of(weights[product.weight]).size
         for product in products
     }
 
@@ -312,10 +313,3 @@ def _check_arguments(output: Path, rule: str, limit: int, max_error: float) -> N
         raise InputError(f"the output {str(output)!r} is a folder; name a file in it")
     if not output.parent.is_dir():
         raise InputError(f"the output's folder {str(output.parent)!r} is not there; make it first")
-
-
-def _save(output: Path, content: bytes) -> None:
-    try:
-        write_atomically(output, content)
-    except OSError as exc:
-        raise QuantizationError(f"the output {str(output)!r} cannot be written: {exc}") from exc

@@ -9,14 +9,16 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgevit import __version__
-from edgevit.convert.int8.calibrate import Feeds, runner
-from edgevit.convert.int8.graph import Graph
+from edgevit.convert.graph import to_proto
 from edgevit.convert.int8.images import Calibration
+from edgevit.convert.metadata import embed_spec
+from edgevit.convert.session import Feeds, runner
 from edgevit.core.image.preprocessor import Preprocessor
-from edgevit.core.model.spec import METADATA_KEY, ModelSpec, Provenance
+from edgevit.core.model.spec import ModelSpec, Provenance
 from edgevit.core.model.test_vector import Samples, TestVector
 from edgevit.core.runtime.registry import backend_names
 from edgevit.errors import BackendError
@@ -65,11 +67,13 @@ class Finished:
     spec: ModelSpec
 
 
-def finished_model(graph: Graph, record: Record, rule: str, calibration: Calibration) -> Finished:
+def finished_model(
+    model: ir.Model, record: Record, rule: str, calibration: Calibration
+) -> Finished:
     """Give a quantised graph its spec, and a test vector measured with it.
 
     Args:
-        graph: the quantised graph.
+        model: the quantised graph.
         record: what the float32 file says.
         rule: how ranges were chosen.
         calibration: the pictures.
@@ -78,13 +82,13 @@ def finished_model(graph: Graph, record: Record, rule: str, calibration: Calibra
     spec = replace(
         record.spec,
         provenance=_provenance(record.spec.provenance, rule, pictures),
-        test_vector=_measured(graph, record),
+        test_vector=_measured(model, record),
     )
     if spec.test_vector is not None and record.feeds is not None:
-        errors = _errors_of_backends(_content(graph, spec), spec.test_vector, record.feeds)
+        errors = _errors_of_backends(_content(model, spec), spec.test_vector, record.feeds)
         tolerance = max(LEAST_TOLERANCE, *(round(MARGIN * error, 4) for error in errors))
         spec = replace(spec, test_vector=replace(spec.test_vector, tolerance=tolerance))
-    return Finished(_content(graph, spec), spec)
+    return Finished(_content(model, spec), spec)
 
 
 def _provenance(before: Provenance | None, rule: str, pictures: int) -> Provenance:
@@ -94,28 +98,30 @@ def _provenance(before: Provenance | None, rule: str, pictures: int) -> Provenan
     return replace(before, exporter=f"{before.exporter}; {said}", precision="int8")
 
 
-def _measured(graph: Graph, record: Record) -> TestVector | None:
+def _measured(model: ir.Model, record: Record) -> TestVector | None:
     """The float32 file's test vector with the quantised graph's answers."""
     vector = record.spec.test_vector
     if vector is None or record.feeds is None:
         return None
     names = list(vector.outputs)
-    answers = runner(graph.model(), names, exact=True)(record.feeds)
+    answers = runner(to_proto(model), names, exact=True)(record.feeds)
     return replace(vector, outputs={name: Samples.of(answers[name]) for name in names})
 
 
-def _content(graph: Graph, spec: ModelSpec) -> bytes:
-    content: bytes = graph.model(metadata={METADATA_KEY: spec.to_json()}).SerializeToString()
+def _content(model: ir.Model, spec: ModelSpec) -> bytes:
+    proto = to_proto(model)
+    embed_spec(proto, spec)
+    content: bytes = proto.SerializeToString()
     return content
 
 
 def _errors_of_backends(content: bytes, vector: TestVector, feeds: Feeds) -> list[float]:
     """How far the usable backends' answers are from the test vector."""
     with TemporaryDirectory() as folder:
-        file = Path(folder) / "quantised.onnx"
+        file = Path(folder) / "quantized.onnx"
         file.write_bytes(content)
         return [
-            max(_relative_error(samples, answers[name]) for name, samples in vector.outputs.items())
+            max(samples.relative_error(answers[name]) for name, samples in vector.outputs.items())
             for answers in (_answers(file, name, feeds) for name in backend_names())
             if answers is not None
         ]
@@ -127,9 +133,3 @@ def _answers(file: Path, backend: str, feeds: Feeds) -> Mapping[str, NDArray[Any
             return {key: np.array(value) for key, value in predictor.session.run(feeds).items()}
     except BackendError:  # not installed here: nothing to measure
         return None
-
-
-def _relative_error(samples: Samples, output: NDArray[Any]) -> float:
-    if output.dtype.kind in "iu":
-        return samples.changed(output)
-    return samples.error(output) / max(1.0, float(np.abs(samples.values).max(initial=0)))

@@ -5,39 +5,41 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
+import onnx_ir as ir
+
 from edgevit.convert.int8.compare import Reference
-from edgevit.convert.int8.graph import Graph, Product
+from edgevit.convert.int8.graph import Product
 from edgevit.convert.int8.report import LayerSensitivity
-from edgevit.convert.int8.target import Form
-from edgevit.errors import InputError
+from edgevit.convert.int8.target import TargetLayout
+from edgevit.errors import InputError, suggestion
 
 PICTURES = 4  # that each layer is measured on
 
 
 def layer_sensitivities(
-    graph: Graph,
+    model: ir.Model,
     products: Sequence[Product],
     thresholds: Mapping[str, float],
     reference: Reference,
-    form: Form,
+    layout: TargetLayout,
     multiply_adds: Mapping[str, int],
     step: Callable[[], object],
 ) -> list[LayerSensitivity]:
     """Quantise one layer after the other and compare the model's answers.
 
     Args:
-        graph: the float32 graph, prepared for the form.
+        model: the float32 graph, prepared for the layout.
         products: the layers.
         thresholds: ranges of their inputs.
         reference: this graph's answers to a few pictures.
-        form: what the runtime wants.
+        layout: what the runtime wants.
         multiply_adds: of each layer, by its name.
         step: called after each layer.
     """
     rows = []
     for product in products:
-        quantised = form.quantize(graph, [product], thresholds)
-        found = reference.difference(quantised)
+        quantized = layout.quantize(model, [product], thresholds)
+        found = reference.difference(quantized)
         rows.append(
             LayerSensitivity(
                 layer_name(product),
@@ -93,5 +95,6 @@ def check_layers(names: Collection[str], products: Sequence[Product]) -> None:
     unknown = sorted(set(names) - set(known))
     if unknown:
         raise InputError(
-            f"no layer {', '.join(unknown)} can be quantised; known: {', '.join(known)}"
+            f"no layer {', '.join(unknown)} can be quantised{suggestion(unknown[0], known)}; "
+            f"known: {', '.join(known)}"
         )

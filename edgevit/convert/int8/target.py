@@ -13,11 +13,14 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from time import perf_counter
 
-from edgevit.convert.int8.calibrate import Feeds
+import onnx_ir as ir
+
+from edgevit.convert.graph import to_proto
 from edgevit.convert.int8.gelu import polynomial_gelus
-from edgevit.convert.int8.graph import Graph, Product
+from edgevit.convert.int8.graph import Product
 from edgevit.convert.int8.insert import insert_qdq
 from edgevit.convert.int8.norms import norms_with_batch_axis
+from edgevit.convert.session import Feeds
 from edgevit.core.runtime.protocols import Session
 from edgevit.core.runtime.registry import get_backend
 from edgevit.errors import BackendError, InputError, QuantizationError
@@ -27,7 +30,7 @@ AUTO = "auto"
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class TargetLayout:
     """How a graph is laid out.
 
     Args:
@@ -36,35 +39,33 @@ class Form:
             computes what follows with it.
         polynomial_gelu: see `edgevit.convert.int8.gelu`.
         batched_norms: see `edgevit.convert.int8.norms`.
-        before_moves: see `edgevit.convert.int8.insert`.
     """
 
     quantized_outputs: bool = False
     polynomial_gelu: bool = False
     batched_norms: bool = False
-    before_moves: bool = False
 
-    def prepare(self, graph: Graph) -> Graph:
-        """Copy a float32 graph, its activations as this form has them."""
-        made = graph.copy()
+    def prepare(self, model: ir.Model) -> ir.Model:
+        """Copy a float32 graph, its activations as this layout has them."""
+        made = model.clone()
         if self.polynomial_gelu:
-            polynomial_gelus(made)
+            polynomial_gelus(made.graph)
         if self.batched_norms:
-            norms_with_batch_axis(made)
+            norms_with_batch_axis(made.graph)
         return made
 
     def quantize(
-        self, graph: Graph, products: Sequence[Product], thresholds: Mapping[str, float]
-    ) -> Graph:
+        self, model: ir.Model, products: Sequence[Product], thresholds: Mapping[str, float]
+    ) -> ir.Model:
         """Copy a prepared graph, some of its products in integers."""
         outputs = [product.output for product in products] if self.quantized_outputs else ()
-        return insert_qdq(graph, products, thresholds, outputs=outputs)
+        return insert_qdq(model, products, thresholds, outputs=outputs)
 
 
-FORMS: Mapping[str, Form] = {
-    "openvino": Form(polynomial_gelu=True, batched_norms=True),
-    "onnxruntime": Form(quantized_outputs=True),
-    "tensorrt": Form(),
+LAYOUTS: Mapping[str, TargetLayout] = {
+    "openvino": TargetLayout(polynomial_gelu=True, batched_norms=True),
+    "onnxruntime": TargetLayout(quantized_outputs=True),
+    "tensorrt": TargetLayout(),
 }
 MEASURED = ("openvino", "onnxruntime")  # whose forms can be compared on any processor
 
@@ -82,8 +83,8 @@ class Speed:
     int8_ms: float
 
 
-def choose_form(
-    graph: Graph,
+def choose_layout(
+    model: ir.Model,
     products: Sequence[Product],
     thresholds: Mapping[str, float],
     source: Path,
@@ -94,7 +95,7 @@ def choose_form(
     """Measure each usable backend's form on this machine.
 
     Args:
-        graph: the float32 graph.
+        model: the float32 graph.
         products: its layers.
         thresholds: of their inputs and outputs.
         source: the float32 file.
@@ -111,10 +112,10 @@ def choose_form(
     sessions: dict[tuple[str, bool], Session] = {}
     with TemporaryDirectory() as folder:
         for name in MEASURED:
-            form = FORMS[name]
+            layout = LAYOUTS[name]
             file = Path(folder) / f"{name}.onnx"
-            made = form.quantize(form.prepare(graph), products, thresholds)
-            file.write_bytes(made.model().SerializeToString())
+            made = layout.quantize(layout.prepare(model), products, thresholds)
+            file.write_bytes(to_proto(made).SerializeToString())
             pair = _sessions(name, (source, file), threads)
             sessions |= {(name, index == 1): session for index, session in enumerate(pair)}
         times = _medians_ms(sessions, feeds, step)
@@ -134,8 +135,8 @@ def check_backend_name(name: str) -> None:
     Raises:
         InputError: naming those that have.
     """
-    if name != AUTO and name not in FORMS:
-        raise InputError(f"backend must be one of auto, {', '.join(FORMS)}, not {name!r}")
+    if name != AUTO and name not in LAYOUTS:
+        raise InputError(f"backend must be one of auto, {', '.join(LAYOUTS)}, not {name!r}")
 
 
 def _sessions(name: str, files: Sequence[Path], threads: int | None) -> list[Session]:

@@ -1,8 +1,7 @@
-"""What a compiled model was made from: digests of an ONNX file and of its weights beside it."""
+"""Digests of files: of any one, and of an ONNX file with its weights beside it."""
 
 from __future__ import annotations
 
-import hashlib
 import mmap
 import os
 import re
@@ -12,6 +11,21 @@ from pathlib import Path
 # In a TensorProto, `external_data` names the file that holds the weights as the text "location" in
 # field 1 and the file's name, behind its length, in field 2 (onnx/onnx.proto).
 LOCATION = re.compile(rb"\n\x08location(?:\x12([\x80-\xff]*[\x00-\x7f]))?")
+
+
+def file_sha256(path: Path) -> str:
+    """Hex SHA-256 of a file, however large.
+
+    Raises:
+        OSError: if it cannot be read.
+    """
+    from hashlib import sha256  # loads OpenSSL, which most starts do without
+
+    digest = sha256()
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 def file_digests(model: Path) -> dict[str, str] | None:
@@ -28,14 +42,14 @@ def file_digests(model: Path) -> dict[str, str] | None:
         OSError: if the model cannot be read.
         ValueError: if the model is empty.
     """
+    digests = {"": file_sha256(model)}
     with model.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        digests = {"": hashlib.sha256(content).hexdigest()}
         for name in _locations(content):
             if name is None:
                 return None
             path = model.parent / name
             if name not in digests and path.is_file():
-                digests[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+                digests[name] = file_sha256(path)
     return digests
 
 

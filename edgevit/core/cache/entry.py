@@ -66,13 +66,13 @@ class Record:
         return Path(self.model).stem
 
     def to_bytes(self) -> bytes:
-        """Write as a sidecar."""
+        """Write the sidecar's JSON, sealed with a digest so that an edit shows."""
         fields = {"schema": SCHEMA, **asdict(self)}
         return json.dumps({**fields, "seal": _digest(fields)}, indent=1).encode()
 
 
 def key_of(facts: Facts) -> str:
-    """Name of the entry for these facts."""
+    """Name of the entry for facts: `KEY_DIGITS` hex digits of their digest."""
     return _digest({"schema": SCHEMA, "facts": facts})[:KEY_DIGITS]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import time
@@ -36,7 +36,7 @@ class EntryFiles:
 
     Args:
         folder: the cache folder.
-        key: the entry's.
+        key: the entry's name, see `key_of`.
         sizes: bytes of its files by name, temporary ones included; the lock is not counted.
         used: when the entry was last read or written, in seconds since 1970.
     """
@@ -53,7 +53,7 @@ class EntryFiles:
 
     @property
     def size_bytes(self) -> int:
-        """How much disk its files take."""
+        """Bytes of all its files, temporary ones included."""
         return sum(self.sizes.values())
 
     @property
@@ -92,7 +92,7 @@ class Limits:
     Args:
         size_bytes: the least recently used ones above this size in all; None for no limit.
         idle_s: those not used for so many seconds; None to keep them.
-        everything: all.
+        everything: whether all of them go.
     """
 
     size_bytes: int | None = None
@@ -103,7 +103,7 @@ class Limits:
         """Say why a whole entry goes; empty where it stays.
 
         Args:
-            entry: the entry.
+            entry: a whole entry.
             size_bytes: how much it and those used after it take.
         """
         idle_s = time() - entry.used
@@ -121,10 +121,10 @@ class Removal:
     """What `prune` removes.
 
     Args:
-        key: the entry's.
+        key: the entry's name, see `key_of`.
         model: name of its model; empty where nothing says it.
         size_bytes: how much disk it frees.
-        reason: why it goes.
+        reason: why it is removed, in half a sentence.
     """
 
     key: str
@@ -181,8 +181,8 @@ def remove(entry: EntryFiles, only: Record | None = None) -> None:
     """Remove an entry, unless it is being built.
 
     Args:
-        entry: the entry.
-        only: keep the entry if it has another record than this one by now; None: in any case.
+        entry: its files, as they were listed.
+        only: the record that the entry must still have; None to remove it in any case.
 
     Raises:
         OSError: if the folder cannot be written.
@@ -216,7 +216,7 @@ def prune(folder: Path, limits: Limits, *, dry_run: bool = False) -> list[Remova
     Args:
         folder: the cache folder.
         limits: which whole entries go.
-        dry_run: remove nothing.
+        dry_run: whether to remove nothing, and only say what would be.
 
     Returns:
         What was removed, or would be. What is being built stays.
@@ -253,8 +253,9 @@ def _unlink(entry: EntryFiles, names: Iterable[str]) -> None:
 def _remove_free_locks(folder: Path) -> None:
     for name, _ in _files(folder):
         if OWN_NAME.match(name) and name.endswith(LOCK):
-            with _unless_held(folder / name):  # its release removes it
-                pass
+            with _unless_held(folder / name) as is_free, suppress(OSError):
+                if is_free:  # whoever waits for it sees that the file is gone, and makes it again
+                    (folder / name).unlink()
 
 
 @contextmanager

@@ -7,20 +7,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class AxisMapping:
-    """Outputs `offset` to `offset + length` of resizing `low`..`high` to `resized` pixels.
+    """Outputs `offset` to `offset + length` of resizing `source` to `resized` pixels.
 
     Args:
         source: pixels of the whole axis of the image.
-        low: where the resized part begins, in source pixels, possibly fractional.
-        high: where it ends.
         resized: pixels of the whole result.
         offset: first wanted pixel of the result.
         length: number of wanted pixels.
     """
 
     source: int
-    low: float
-    high: float
     resized: int
     offset: int
     length: int
@@ -28,4 +24,4 @@ class AxisMapping:
     @property
     def scale(self) -> float:
         """Source pixels per output."""
-        return (self.high - self.low) / self.resized
+        return self.source / self.resized

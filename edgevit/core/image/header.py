@@ -148,6 +148,7 @@ def _read_jpeg(data: bytes) -> ImageHeader:
             height, width, components = unpack_from(">HHB", data, start + 1)
         elif marker == _APP1 and not exif and data.startswith(b"Exif\0\0", start):
             exif = data[start + 6 : end]
+    # Only behind the first scan's header: a thumbnail in the Exif block has a marker of its own.
     if data.rfind(b"\xff\xd9", end) < 0:
         raise _cut_short("JPEG", data, "inside its pixels (no end-of-image marker)")
     # A decoder passes over the whole picture once for each scan, however little the scan holds.

@@ -48,13 +48,13 @@ class PillowImage(Protocol):
         """What the file says besides its pixels."""
 
     def load(self) -> object:
-        """Decode the pixels."""
+        """Decode the pixels, which Pillow puts off until then."""
 
     def getexif(self) -> Mapping[int, Any]:  # Any: an EXIF value has one of many types
-        """EXIF tags and their values."""
+        """EXIF values by tag number; empty where the file has none."""
 
     def convert(self, mode: str) -> PillowImage:
-        """A copy in another mode."""
+        """Copy to another pixel format, such as "RGB"."""
 
 
 # Any: an array of any dtype may be given, and is checked.
@@ -195,7 +195,7 @@ def _too_large(given: str, limit: int) -> str:
 def _three_channels(pixels: NDArray[Any], pad_color: tuple[int, int, int]) -> Pixels:
     """Bring uint8 or uint16 pixels with 1, 3 or 4 channels to uint8 (H, W, 3)."""
     if pixels.dtype == np.uint16:
-        pixels = cv2.convertScaleAbs(pixels, alpha=1 / 257)
+        pixels = cv2.convertScaleAbs(pixels, alpha=1 / 257)  # 65535 becomes 255
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
     if channels == 1:
         return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_GRAY2BGR), np.uint8)
@@ -228,7 +228,7 @@ _TURNS: dict[int, Callable[[Pixels], Any]] = {  # Any: OpenCV's stubs lose the d
 
 
 def _upright(pixels: Pixels, orientation: int) -> Pixels:
-    """Undo an EXIF orientation."""
+    """Turn or mirror pixels as an EXIF orientation, 1-8, says; other numbers change nothing."""
     turn = _TURNS.get(orientation)
     return pixels if turn is None else np.asarray(turn(pixels), np.uint8)
 

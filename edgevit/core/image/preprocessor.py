@@ -177,6 +177,7 @@ class Preprocessor:
         normalisation = self._normalisations[loaded.color]
         bottom, right = geometry.filled_size
         if (bottom, right) != self.spec.size:
+            # As a pixel of that value would be normalised.
             pad = np.multiply(self.spec.pad_value, normalisation.scale) + normalisation.offset
             out[:] = pad[:, None, None]
         planes = resample_planes(loaded.pixels, plan)

@@ -20,7 +20,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgevit.core.image.axis import AxisMapping
-from edgevit.core.image.geometry import Box
 from edgevit.core.image.resample_exact import KERNELS, BandedMethod, banded_method
 from edgevit.core.image.resample_fast import HalvingMethod, halving_method
 from edgevit.errors import InputError, suggestion
@@ -53,7 +52,6 @@ def resample_plan(
     resized_size: Size,
     *,
     window: Window | None = None,
-    box: Box | None = None,
     interpolation: str = "bicubic",
     mode: Mode = "exact",
 ) -> ResamplePlan:
@@ -67,8 +65,6 @@ def resample_plan(
         resized_size: (height, width) of the full resize in pixels.
         window: (top, left, height, width) of the pixels of the full resize to compute; by default
             all of them.
-        box: (x0, y0, x1, y1) of the source pixels that fill the full resize, within the image and
-            possibly fractional; by default the whole image.
         interpolation: "bicubic" (a = -0.5), "bilinear", "lanczos" (3 lobes) or "box".
         mode: "exact" for Pillow's result to within 1/255; "fast" for OpenCV's: blocks of 2 x 2
             pixels averaged as often as the image stays at least as large as the resized one, then
@@ -79,20 +75,17 @@ def resample_plan(
         The plan, for `resample`.
 
     Raises:
-        InputError: if a size is not positive, the window or box is not inside what it is taken
-            from, or a name is unknown.
+        InputError: if a size is not positive, the window is not inside the full resize, or a name
+            is unknown.
     """
     window = window or (0, 0, *resized_size)
-    box = box or (0, 0, source_size[1], source_size[0])
     _require(min(source_size) > 0, "source_size", source_size, "a positive (height, width)")
     _require(min(resized_size) > 0, "resized_size", resized_size, "a positive (height, width)")
     _require_known("interpolation", interpolation, KERNELS)
     _require_known("mode", mode, get_args(Mode))
-    rows = AxisMapping(source_size[0], box[1], box[3], resized_size[0], window[0], window[2])
-    columns = AxisMapping(source_size[1], box[0], box[2], resized_size[1], window[1], window[3])
+    rows = AxisMapping(source_size[0], resized_size[0], window[0], window[2])
+    columns = AxisMapping(source_size[1], resized_size[1], window[1], window[3])
     for axis in (rows, columns):
-        inside = 0 <= axis.low < axis.high <= axis.source
-        _require(inside, "box", box, f"(x0, y0, x1, y1) inside the image of size {source_size}")
         inside = 0 <= axis.offset < axis.offset + axis.length <= axis.resized
         _require(inside, "window", window, f"(top, left, height, width) inside {resized_size}")
     return _plan(rows, columns, interpolation, mode)
@@ -106,7 +99,7 @@ def _require(condition: bool, name: str, value: object, accepted: str) -> None:
 def _require_known(name: str, value: str, known: Collection[str]) -> None:
     if value not in known:
         listed = ", ".join(map(repr, known))
-        raise InputError(f"{name} {value!r} is not one of {listed}{suggestion(value, known)}")
+        raise InputError(f"{name} {value!r} is unknown{suggestion(value, known)}; known: {listed}")
 
 
 @lru_cache(maxsize=32)
@@ -130,7 +123,7 @@ class _Workspace:
 
 
 class _Thread(threading.local):
-    """Every thread has its own."""
+    """Each thread's workspaces, the one used last at the end."""
 
     def __init__(self) -> None:
         self.workspaces: dict[ResamplePlan, _Workspace] = {}

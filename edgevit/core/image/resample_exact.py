@@ -1,12 +1,26 @@
 """Pillow's antialiased resampling, as banded matrix products.
 
-Each output pixel of an antialiased resize is a weighted sum of a run of source pixels, and the runs
-of neighbouring outputs overlap. A few outputs together therefore make a small dense matrix over
-their common run, and one batched product over regularly spaced runs resamples a whole axis, on any
-processor that NumPy has a BLAS for.
+Each output pixel of an antialiased resize is a weighted sum of a run of source pixels. As a matrix
+of outputs x source pixels, an axis is zero but for a band along its diagonal, and multiplying by it
+whole would mostly add up zeros. So the matrix is cut into blocks that one batched product of a
+BLAS can take:
+
+1. Take a few outputs in a row, 4 to 16, and call them a band. Their runs overlap; over the union of
+   the runs, their weights make a small dense block.
+2. A batched product reads its blocks at equal distances. Bands are outputs x scale source pixels
+   apart, the pitch, which is seldom whole. Steps of the rounded pitch drift away from it, and
+   blocks need to be wider to hold their runs in spite of that.
+3. So there are two steps. Some bands, each the rounded pitch after the one before, make a group,
+   and the next group begins a rounded multiple of the pitch after it. The number of bands in a
+   group is the one for which the drifts within groups and from group to group are least together.
+4. Blocks are as wide as the run that has drifted furthest needs; weights outside a run are zero.
+5. Bands of 4, 8, 12 and 16 outputs are laid out so, and the layout whose product is cheapest wins.
 
 The result of the first pass is rounded and clipped to 0..255 before the second, as in Pillow. The
 passes do not commute where a kernel with negative lobes overshoots, so their order is Pillow's too.
+
+`plain_weights` and `plain_pass` in `tests/core/image/test_resample_exact.py` do the same with a
+weight for each pair of pixels, and the tests compare the two on random axes and images.
 """
 
 from __future__ import annotations
@@ -108,7 +122,7 @@ class BandedMethod:
     columns: Axis
 
     def prepare(self) -> BandedResize:
-        """Allocate the buffers, for one thread."""
+        """Make what resamples, with buffers of its own that only one thread may use at a time."""
         return BandedResize(self)
 
 
@@ -130,9 +144,9 @@ def banded_method(rows: AxisMapping, columns: AxisMapping, interpolation: str) -
 
 
 def _axis(mapping: AxisMapping, interpolation: str, precision: Precision) -> Axis:
-    length, corner = mapping.length, mapping.low + mapping.offset
-    if mapping.scale == 1 and corner == int(corner):
-        begin, nothing = int(corner), np.empty((0, 0, 0, 0), precision)
+    begin, length = mapping.offset, mapping.length
+    if mapping.scale == 1:
+        nothing = np.empty((0, 0, 0, 0), precision)
         return Axis(begin, begin + length, length, begin, (0, 0), nothing)
     first, weights = _runs(mapping, interpolation)
     taps = weights.shape[1]
@@ -153,9 +167,10 @@ def _runs(mapping: AxisMapping, interpolation: str) -> tuple[Indices, NDArray[np
     support, kernel = KERNELS[interpolation]
     stretch = max(mapping.scale, 1.0)
     outputs = mapping.offset + np.arange(mapping.length)
-    centres = mapping.low + (outputs + 0.5) * mapping.scale
+    centres = (outputs + 0.5) * mapping.scale
     first = np.floor(centres - support * stretch + 0.5).astype(np.int64)
     last = np.floor(centres + support * stretch + 0.5).astype(np.int64)
+    # Runs vary in length by a pixel: all get the longest one's, and weights beyond `last` are zero.
     pixels = first[:, None] + np.arange((last - first).max())
     weights = kernel((pixels - centres[:, None] + 0.5) / stretch)
     weights[(pixels < 0) | (pixels >= np.minimum(last, mapping.source)[:, None])] = 0
@@ -179,11 +194,18 @@ class _Layout:
 
 
 def _layout(first: Indices, taps: int, scale: float, outputs: int) -> _Layout:
-    """Bands of `outputs` outputs that hold all runs, in groups that follow the runs closely."""
+    """Lay bands over an axis; steps 2 to 4 of the module's text.
+
+    Args:
+        first: int64 (length,), ascending, the source pixel at which the run of each output begins.
+        taps: length of every run.
+        scale: source pixels per output.
+        outputs: outputs in a band; the last band may have fewer.
+    """
     begins = first[::outputs]
     ends = first[np.minimum(np.arange(1, len(begins) + 1) * outputs, len(first)) - 1] + taps
     pitch = outputs * scale
-    sizes = np.arange(1, len(begins) + 1)
+    sizes = np.arange(1, len(begins) + 1)  # candidates for the number of bands in a group
     drift = sizes * abs(pitch - round(pitch))
     drift += len(begins) / sizes * np.abs(sizes * pitch - np.round(sizes * pitch))
     bands = int(sizes[drift.argmin()])
@@ -195,7 +217,7 @@ def _layout(first: Indices, taps: int, scale: float, outputs: int) -> _Layout:
 
 
 def _heads(steps: tuple[int, int], bands: int, count: int) -> Indices:
-    """How far the first `count` bands are from the first one, in groups of `bands` bands."""
+    """How far each of the first `count` bands is from the first one, in source pixels, int64."""
     group, band = np.divmod(np.arange(count), bands)
     heads: Indices = group * steps[0] + band * steps[1]
     return heads
@@ -212,7 +234,8 @@ class _Pass:
         precision = axis.weights.dtype
         floats = np.zeros((max(reach, tail), width), precision)
         row, column = floats.strides
-        self._source = floats[head:tail]
+        self._source = floats[head:tail]  # what is around it stays zero, for bands that reach there
+        # Overlapping views of the same floats: no run is copied.
         self._runs = np.ndarray(
             (groups, bands, taps, width),
             precision,

@@ -55,8 +55,8 @@ class HalvingMethod:
     Args:
         size: (height, width) of the window of the result.
         halvings: how often the part is halved.
-        rows: the part's rows.
-        columns: the part's columns.
+        rows: the rows of the source that the window is made of.
+        columns: the columns of the source that the window is made of.
         interpolation: OpenCV's name for the last step.
         warp: float64 (2, 3), from result pixels to pixels of the halved part; None for a resize.
     """
@@ -69,7 +69,7 @@ class HalvingMethod:
     warp: NDArray[np.float64] | None
 
     def prepare(self) -> HalvingResize:
-        """Allocate the buffers, for one thread."""
+        """Make what resamples, with buffers of its own that only one thread may use at a time."""
         return HalvingResize(self)
 
 
@@ -91,6 +91,7 @@ def halving_method(
     code = ENLARGING.get(interpolation) if max(scales) < 1 else cv2.INTER_LINEAR
     if code is None or max(scales) > MAX_DISTORTION * min(scales):
         return None
+    # Halved once more, an axis would be shorter than the result, and detail would be lost.
     halvings = max(0, math.floor(math.log2(min(scales))))
     size, factor = (rows.length, columns.length), 2**halvings
     parts = [_aligned_part(axis, factor) for axis in (rows, columns)]
@@ -113,14 +114,14 @@ def _aligned_part(mapping: AxisMapping, factor: int) -> Part:
     firsts = np.arange(max(0, mapping.offset - reach), max(0, mapping.offset - margin) + 1)
     ends = np.arange(min(mapping.resized, last + margin), min(mapping.resized, last + reach) + 1)
     ends = ends[:, None]
-    begins = np.rint(mapping.low + firsts * mapping.scale).astype(np.int64)
-    counts = np.rint((mapping.low + ends * mapping.scale - begins) / factor).astype(np.int64)
+    begins = np.rint(firsts * mapping.scale).astype(np.int64)
+    counts = np.rint((ends * mapping.scale - begins) / factor).astype(np.int64)
     counts = np.minimum(counts, (mapping.source - begins) // factor)
     lengths = ends - firsts
     shifts = np.zeros(lengths.shape)
     for pixel in (mapping.offset, last):
         place = begins + (pixel - firsts) * counts * factor / lengths
-        meant = mapping.low + pixel * mapping.scale
+        meant = pixel * mapping.scale
         shifts = np.maximum(shifts, np.abs(place - meant) / mapping.scale)
     fits = (counts >= 1) & (counts * factor <= mapping.source - begins)
     shifts[~fits] = np.inf
@@ -137,8 +138,8 @@ def _aligned_part(mapping: AxisMapping, factor: int) -> Part:
 
 def _covering_part(mapping: AxisMapping, factor: int) -> Part:
     """The part that a warp to the window looks at, in whole blocks of `factor` pixels."""
-    first = mapping.low + (mapping.offset - 2) * mapping.scale - 2 * factor
-    last = mapping.low + (mapping.offset + mapping.length + 2) * mapping.scale + 2 * factor
+    first = (mapping.offset - 2) * mapping.scale - 2 * factor
+    last = (mapping.offset + mapping.length + 2) * mapping.scale + 2 * factor
     begin, end = max(math.floor(first), 0), min(math.ceil(last), mapping.source)
     # At the far edge of the image up to factor - 1 pixels drop out.
     count = min(math.ceil((end - begin) / factor), mapping.source // factor)
@@ -149,7 +150,7 @@ def _covering_part(mapping: AxisMapping, factor: int) -> Part:
 def _warp_row(mapping: AxisMapping, part: Part, factor: int) -> tuple[float, float]:
     """(factor, term) from centres of result pixels to those of the halved part's."""
     scale = mapping.scale / factor
-    corner = (mapping.low - part.begin) / factor + mapping.offset * scale
+    corner = mapping.offset * scale - part.begin / factor
     return scale, corner + scale / 2 - 0.5
 
 

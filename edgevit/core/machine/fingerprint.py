@@ -14,7 +14,7 @@ from typing import Any
 
 from edgevit.core.machine.cpu import allowed_cpus, cpu_features, cpu_name, usable_cores
 from edgevit.core.machine.packages import GROUP, installed, registered, registering
-from edgevit.core.records import parse_record
+from edgevit.core.records import parse
 
 ROOT = Path("/")
 
@@ -57,17 +57,17 @@ class Fingerprint:
     packages: Mapping[str, str]
 
     def to_dict(self) -> dict[str, Any]:
-        """Describe as JSON values."""
+        """Give the fields as plain values that `json.dumps` takes, by name."""
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, data: object, where: str = "the fingerprint") -> Fingerprint:
+    def from_dict(cls, data: object) -> Fingerprint:
         """Read what `to_dict` made, also after a way through JSON.
 
         Raises:
-            SpecError: naming the key that is unknown or missing.
+            SpecError: naming the key that is unknown, missing or wrong.
         """
-        return parse_record(cls, data, where)
+        return parse(cls, data, "fingerprint")
 
     def differences(self, other: Fingerprint, ignore: Collection[str] = ()) -> list[str]:
         """Say in what another fingerprint differs from this one.

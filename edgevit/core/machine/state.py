@@ -42,11 +42,11 @@ class MachineState:
     """The machine at one moment; None where the system does not tell.
 
     Args:
-        clocks_mhz: of each processor that this process may use, now.
+        clocks_mhz: the present clock of each processor that this process may use.
         clock_limit_mhz: the highest clock that the system allows now.
         clock_max_mhz: the highest clock of the hardware.
         governor: what sets the clock, e.g. `ondemand`.
-        temperatures_c: by sensor.
+        temperatures_c: degrees Celsius, by the sensor's name.
         throttle_events: how often the processor has slowed itself down since boot.
         is_cooled: whether the system slows the processor down now to cool it.
         firmware: what a Raspberry Pi's firmware reports, of `FIRMWARE_FLAGS`.

@@ -17,20 +17,18 @@ Each class says of the graphs that it describes:
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
-import numpy as np
-
 from edgevit.core.records import (
-    is_int,
-    is_number,
-    parse_record,
-    require,
+    is_count,
+    is_finite,
+    is_positive,
     require_choice,
+    require_count,
     require_numbers,
-    strict_record,
+    require_share,
+    require_value,
 )
 
 Four = tuple[float, float, float, float]
@@ -53,17 +51,13 @@ class AnchorGrid:
     scales: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        _require_positive("head.anchors.strides", self.strides)
-        require(
-            all(map(is_int, self.strides)),
-            f"head.anchors.strides must be whole numbers, not {self.strides!r}",
-        )
-        _require_positive("head.anchors.ratios", self.ratios)
-        _require_positive("head.anchors.scales", self.scales)
+        require_numbers("strides", self.strides, is_count)
+        require_numbers("ratios", self.ratios, is_positive)
+        require_numbers("scales", self.scales, is_positive)
 
     @property
     def per_cell(self) -> int:
-        """Number of anchors of a cell."""
+        """Number of anchors centred on one cell: each ratio with each scale."""
         return len(self.ratios) * len(self.scales)
 
 
@@ -82,9 +76,11 @@ class Coder:
     max_log_ratio: float = MAX_LOG_RATIO
 
     def __post_init__(self) -> None:
-        require_numbers("head.coder.means", self.means, 4, np.isfinite)
-        require_numbers("head.coder.stds", self.stds, 4, lambda std: np.isfinite(std) and std > 0)
-        _require_positive("head.coder.max_log_ratio", (self.max_log_ratio,))
+        require_numbers("means", self.means, is_finite, 4)
+        require_numbers("stds", self.stds, is_positive, 4)
+        require_value(
+            "max_log_ratio", self.max_log_ratio, is_positive(self.max_log_ratio), "positive"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +100,9 @@ class Selection:
     max_detections: int = 100
 
     def __post_init__(self) -> None:
-        for name in ("score_threshold", "iou_threshold"):
-            _require_share(f"head.selection.{name}", getattr(self, name))
-        require(
-            isinstance(self.class_agnostic, bool),
-            f"head.selection.class_agnostic must be true or false, not {self.class_agnostic!r}",
-        )
-        _require_count("head.selection.max_detections", self.max_detections)
+        require_share("score_threshold", self.score_threshold)
+        require_share("iou_threshold", self.iou_threshold)
+        require_count("max_detections", self.max_detections)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,23 +126,11 @@ class AnchorHead:
     selection: Selection
 
     def __post_init__(self) -> None:
-        _require_count("head.candidates_per_level", self.candidates_per_level)
+        require_count("candidates_per_level", self.candidates_per_level)
 
     def to_dict(self) -> dict[str, Any]:
-        """Describe as JSON values."""
+        """Give the spec's `head`: `kind`, and the fields as JSON values."""
         return _to_dict(self.kind, self)
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> AnchorHead:
-        """Parse what `to_dict` made."""
-        names = ("kind", "anchors", "coder", "candidates_per_level", "selection")
-        record = strict_record(dict(data), names, "head")
-        return cls(
-            parse_record(AnchorGrid, record["anchors"], "head.anchors"),
-            parse_record(Coder, record["coder"], "head.coder"),
-            record["candidates_per_level"],
-            parse_record(Selection, record["selection"], "head.selection"),
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +151,7 @@ class BoxHead:
 
     def __post_init__(self) -> None:
         if self.mask_threshold is not None:
-            _require_share("head.mask_threshold", self.mask_threshold)
+            require_share("mask_threshold", self.mask_threshold)
 
     @property
     def has_masks(self) -> bool:
@@ -179,15 +159,8 @@ class BoxHead:
         return self.mask_threshold is not None
 
     def to_dict(self) -> dict[str, Any]:
-        """Describe as JSON values."""
+        """Give the spec's `head`: `kind`, and the fields as JSON values."""
         return _to_dict(self.kind, self)
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> BoxHead:
-        """Parse what `to_dict` made."""
-        record = strict_record(dict(data), ("kind", "selection", "mask_threshold"), "head")
-        selection = parse_record(Selection, record["selection"], "head.selection")
-        return cls(selection, record["mask_threshold"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,17 +180,12 @@ class MapHead:
     stride: int
 
     def __post_init__(self) -> None:
-        require_choice("head.kind", self.kind, ("logits", "classes"))
-        _require_count("head.stride", self.stride)
+        require_choice("kind", self.kind, ("logits", "classes"))
+        require_count("stride", self.stride)
 
     def to_dict(self) -> dict[str, Any]:
-        """Describe as JSON values."""
+        """Give the spec's `head`: `kind`, and the fields as JSON values."""
         return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> MapHead:
-        """Parse what `to_dict` made."""
-        return parse_record(cls, dict(data), "head")
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,12 +194,6 @@ class ClassHead:
 
     takes: ClassVar[tuple[str, ...]] = ()
     has_masks: ClassVar[bool] = False
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> ClassHead:
-        """Check that there is nothing."""
-        require(not data, f"head must be empty for a model that classifies, not {dict(data)!r}")
-        return cls()
 
 
 Head = ClassHead | AnchorHead | BoxHead | MapHead
@@ -242,24 +204,7 @@ def _to_dict(kind: str, head: AnchorHead | BoxHead) -> dict[str, Any]:
 
 
 def _lists(value: Any) -> Any:  # any JSON value
-    """Tuples as the lists that JSON has."""
+    """Copy a JSON value with tuples as lists, which is what parsing JSON gives."""
     if isinstance(value, dict):
         return {key: _lists(item) for key, item in value.items()}
     return list(value) if isinstance(value, tuple) else value
-
-
-def _require_positive(name: str, values: object) -> None:
-    require(
-        isinstance(values, tuple)
-        and values
-        and all(is_number(value) and 0 < value < math.inf for value in values),
-        f"{name} must be positive numbers, not {values!r}",
-    )
-
-
-def _require_share(name: str, value: Any) -> None:  # any JSON value
-    require(is_number(value) and 0 <= value <= 1, f"{name} must be from 0 to 1, not {value!r}")
-
-
-def _require_count(name: str, value: Any) -> None:  # any JSON value
-    require(is_int(value) and value > 0, f"{name} must be a whole number from 1 up, not {value!r}")

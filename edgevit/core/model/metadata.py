@@ -98,7 +98,7 @@ def read_io_types(path: Path) -> dict[str, int]:
 
 
 def _io_type(value_info: bytes) -> dict[str, int]:
-    """Read one ValueInfoProto."""
+    """ONNX's number of the element type in a ValueInfoProto, by name; empty if it is no tensor."""
     names = [
         value_info[start:end].decode()
         for start, end in payloads(value_info, 0, len(value_info), VALUE_NAME)

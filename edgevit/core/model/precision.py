@@ -7,7 +7,12 @@ from pathlib import Path
 from edgevit.core.model.graph import read_graph
 
 HALF = 10  # ONNX's number of float16
-QUANTISING = frozenset(("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"))
+QUANTIZING = frozenset(
+    (
+        *("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"),
+        *("QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger"),
+    )
+)
 
 # From fine to coarse. `fp16-weights`: stored in half precision, computed in float32.
 PRECISIONS = ("fp32", "fp16-weights", "fp16", "int8")
@@ -28,7 +33,7 @@ def precision_of(path: Path) -> str:
         ModelError: if the file is not a whole ONNX file.
     """
     graph = read_graph(path)
-    if any(node.operator in QUANTISING for node in graph.nodes):
+    if any(node.operator in QUANTIZING for node in graph.nodes):
         return "int8"
     halves = {name for name, kind in graph.constants.items() if kind == HALF}
     operators = {node.operator for node in graph.nodes if not halves.isdisjoint(node.inputs)}

@@ -9,27 +9,29 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
-
-import numpy as np
 
 from edgevit.core.model.task import parse_head
 from edgevit.core.model.test_vector import TestVector
 from edgevit.core.records import (
+    OPTIONAL,
+    is_count,
+    is_finite,
     is_int,
     is_number,
-    parse_record,
+    is_positive,
+    parse,
+    parse_json,
     require,
     require_choice,
     require_numbers,
     require_text,
-    strict_record,
-    with_defaults,
+    require_value,
+    shown,
     without_defaults,
 )
-from edgevit.errors import SpecError
 
 Color = Literal["rgb", "bgr"]
 Mode = Literal["exact", "fast"]
@@ -41,9 +43,6 @@ INTERPOLATIONS = ("bicubic", "bilinear", "lanczos", "box")
 RESIZE_RULES = ("shorter", "stretch", "letterbox")
 PREPROCESS_MODES: tuple[Mode, Mode] = ("exact", "fast")
 COLOR_ORDERS: tuple[Color, Color] = ("rgb", "bgr")
-
-# Keys of a provenance that a document has only where they are of other values than these.
-OPTIONAL = {"precision": "fp32"}
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -81,26 +80,20 @@ class InputSpec:
     preprocess: str = "exact"
 
     def __post_init__(self) -> None:
-        require_numbers("input.size", self.size, 2, lambda side: isinstance(side, int) and side > 0)
-        require_numbers("input.mean", self.mean, 3, np.isfinite)
-        require_numbers("input.std", self.std, 3, lambda std: np.isfinite(std) and std > 0)
-        require_choice("input.interpolation", self.interpolation, INTERPOLATIONS)
-        require_choice("input.resize", self.resize, RESIZE_RULES)
-        require_choice("input.color_order", self.color_order, COLOR_ORDERS)
-        require_choice("input.preprocess", self.preprocess, PREPROCESS_MODES)
-        require(
-            is_number(self.crop_pct) and 0 < self.crop_pct <= 1,
-            f"input.crop_pct must be in (0, 1], not {self.crop_pct!r}",
-        )
-        require(
-            self.resize == "shorter" or self.crop_pct == 1,
-            f"input.crop_pct must be 1 with resize {self.resize!r}, which crops nothing, "
-            f"not {self.crop_pct!r}",
-        )
-        require(
-            is_int(self.pad_value) and 0 <= self.pad_value <= 255,
-            f"input.pad_value must be a whole number from 0 to 255, not {self.pad_value!r}",
-        )
+        crop_pct, pad_value = self.crop_pct, self.pad_value
+        require_numbers("size", self.size, is_count, 2)
+        require_numbers("mean", self.mean, is_finite, 3)
+        require_numbers("std", self.std, is_positive, 3)
+        require_choice("interpolation", self.interpolation, INTERPOLATIONS)
+        require_choice("resize", self.resize, RESIZE_RULES)
+        require_choice("color_order", self.color_order, COLOR_ORDERS)
+        require_choice("preprocess", self.preprocess, PREPROCESS_MODES)
+        in_range = is_number(crop_pct) and 0 < crop_pct <= 1
+        require_value("crop_pct", crop_pct, in_range, "in (0, 1]")
+        uncropped = f"1 with resize {self.resize!r}, which crops nothing"
+        require_value("crop_pct", crop_pct, self.resize == "shorter" or crop_pct == 1, uncropped)
+        is_byte = is_int(pad_value) and 0 <= pad_value <= 255
+        require_value("pad_value", pad_value, is_byte, "a whole number from 0 to 255")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,17 +110,11 @@ class Provenance:
     checkpoint_sha256: str | None
     weights: str | None
     exporter: str
-    precision: str = "fp32"
+    precision: str = field(default="fp32", metadata=OPTIONAL)
 
     def __post_init__(self) -> None:
-        for name in ("checkpoint_sha256", "weights"):
-            value = getattr(self, name)
-            require(
-                value is None or isinstance(value, str),
-                f"provenance.{name} must be text or null, not {value!r}",
-            )
-        require_text("provenance.exporter", self.exporter)
-        require_text("provenance.precision", self.precision)
+        require_text("exporter", self.exporter)
+        require_text("precision", self.precision)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,12 +147,10 @@ class ModelSpec:
     def __post_init__(self) -> None:
         for name in ("name", "family", "variant"):
             require_text(name, getattr(self, name))
-        require(
-            isinstance(self.class_names, tuple)
-            and len(self.class_names) > 0
-            and all(isinstance(name, str) and name for name in self.class_names),
-            "class_names must be a list of one or more texts",
-        )
+        is_list = isinstance(self.class_names, tuple) and len(self.class_names) > 0
+        require_value("class_names", self.class_names, is_list, "a list of one or more texts")
+        for index, name in enumerate(self.class_names):
+            require_text(f"class_names[{index}]", name)
         parse_head(self.task, self.head)
 
     def with_test_vector(self, test_vector: TestVector) -> ModelSpec:
@@ -183,7 +168,7 @@ class ModelSpec:
             "input": asdict(self.input),
             "class_names": list(self.class_names),
             "head": dict(self.head),
-            "provenance": without_defaults(asdict(self.provenance), OPTIONAL)
+            "provenance": without_defaults(Provenance, asdict(self.provenance))
             if self.provenance
             else None,
             "test_vector": self.test_vector.to_dict() if self.test_vector else None,
@@ -201,22 +186,7 @@ class ModelSpec:
             SpecError: naming the key that is unknown, missing or wrong.
         """
         _require_schema(data)
-        record = strict_record(data, ("schema", *(field.name for field in fields(cls))), "the spec")
-        provenance, test_vector = record["provenance"], record["test_vector"]
-        require(isinstance(record["class_names"], list), "class_names must be a list")
-        return cls(
-            name=record["name"],
-            family=record["family"],
-            variant=record["variant"],
-            task=record["task"],
-            input=parse_record(InputSpec, record["input"], "input"),
-            class_names=tuple(record["class_names"]),
-            head=record["head"],
-            provenance=None
-            if provenance is None
-            else parse_record(Provenance, with_defaults(provenance, OPTIONAL), "provenance"),
-            test_vector=None if test_vector is None else TestVector.from_dict(test_vector),
-        )
+        return parse(cls, data, "spec", beside=("schema",))
 
     @classmethod
     def from_json(cls, text: str) -> ModelSpec:
@@ -225,11 +195,7 @@ class ModelSpec:
         Raises:
             SpecError: if it is not JSON, or not a ModelSpec.
         """
-        try:
-            data = json.loads(text)
-        except (ValueError, RecursionError) as exc:
-            raise SpecError(f"the spec is not JSON: {exc}") from exc
-        return cls.from_dict(data)
+        return cls.from_dict(parse_json(text, "the spec"))
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> ModelSpec:
@@ -247,9 +213,9 @@ class ModelSpec:
 
 def _require_schema(data: object) -> None:
     schema = data.get("schema", SCHEMA) if isinstance(data, dict) else SCHEMA
-    require(is_int(schema), f"schema must be a whole number, not {schema!r}")
+    require_value("spec.schema", schema, is_int(schema), "a whole number")
     require(
         schema <= SCHEMA,
-        f"the spec has schema {schema}, this edgevit reads up to {SCHEMA}; upgrade edgevit",
+        f"the spec has schema {shown(schema)}, this edgevit reads up to {SCHEMA}; upgrade edgevit",
     )
-    require(schema >= 1, f"schema must be from 1 to {SCHEMA}, not {schema!r}")
+    require_value("spec.schema", schema, schema >= 1, f"from 1 to {SCHEMA}")

@@ -6,14 +6,11 @@ below it, with the spec, which refuses tasks and heads that are not here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 
 from edgevit.core.model.heads import AnchorHead, BoxHead, ClassHead, Head, MapHead
-from edgevit.core.records import require, require_choice
-
-ParseHead = Callable[[Mapping[str, Any]], Head]
+from edgevit.core.records import parse, require, require_choice, require_value
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,15 +19,15 @@ class Task:
 
     Args:
         name: what specs and commands call it; a module of `edgevit.core.tasks` has its name.
-        heads: what parses the head parameters of each kind; under the empty name where there is
-            one kind, which heads then do not state.
+        heads: the record of each kind of head parameters; under the empty name where there is one
+            kind, which heads then do not state.
         metric: the figure of `edgevit.evaluate` that stands for a model's accuracy.
         noun: what two models that agree have in common, in the plural.
         bundled: name of the bundled model.
     """
 
     name: str
-    heads: Mapping[str, ParseHead]
+    heads: Mapping[str, type[Head]]
     metric: str
     noun: str
     bundled: str
@@ -41,21 +38,21 @@ TASKS: dict[str, Task] = {
     for task in (
         Task(
             name="classify",
-            heads={"": ClassHead.from_dict},
+            heads={"": ClassHead},
             metric="top1",
             noun="best classes",
             bundled="cas_vit_xs_cifar10",
         ),
         Task(
             name="detect",
-            heads={"anchors": AnchorHead.from_dict, "boxes": BoxHead.from_dict},
+            heads={"anchors": AnchorHead, "boxes": BoxHead},
             metric="bbox_AP",
             noun="detections",
             bundled="cas_vit_xs_retinanet_cards",
         ),
         Task(
             name="segment",
-            heads={"logits": MapHead.from_dict, "classes": MapHead.from_dict},
+            heads={"logits": MapHead, "classes": MapHead},
             metric="mIoU",
             noun="pixels",
             bundled="cas_vit_xs_semantic_fpn_camvid",
@@ -79,7 +76,9 @@ def parse_head(task: str, data: object) -> Head:
     assert isinstance(data, Mapping)
     kinds = TASKS[task].heads
     if "" in kinds:
-        return kinds[""](data)
+        is_fitting = not data or len(fields(kinds[""])) > 0
+        require_value("head", data, is_fitting, f"empty for a model of the task {task!r}")
+        return parse(kinds[""], data, "head")
     require("kind" in data, f"head lacks the key 'kind', one of {', '.join(kinds)}")
     require_choice("head.kind", data["kind"], tuple(kinds))
-    return kinds[data["kind"]](data)
+    return parse(kinds[data["kind"]], data, "head", beside=("kind",))

@@ -4,28 +4,31 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgevit.core.records import (
-    is_int,
+    OPTIONAL,
+    is_count,
     is_number,
+    parse,
     require,
+    require_count,
     require_numbers,
-    strict_record,
-    with_defaults,
+    require_text,
+    require_value,
+    shown,
     without_defaults,
 )
 from edgevit.errors import SpecError
 
 OUTPUT_TOLERANCE = 1e-3  # relative to the largest output; float32 kernels differ by 1e-5
-
-# Keys that a document has only where they are of other values than these.
-OPTIONAL = {"tolerance": OUTPUT_TOLERANCE}
+MAX_RANK = 64  # of an array of NumPy
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,7 +43,15 @@ class Samples:
 
     shape: tuple[int, ...]
     stride: int
-    values: NDArray[np.float32]
+    values: Annotated[NDArray[np.float32], _read_floats]
+
+    def __post_init__(self) -> None:
+        is_shape = len(self.shape) <= MAX_RANK and all(side >= 0 for side in self.shape)
+        require_value("shape", self.shape, is_shape, f"up to {MAX_RANK} whole numbers from 0 up")
+        require_count("stride", self.stride)
+        expected = -(-math.prod(self.shape) // self.stride)
+        size = self.values.size
+        require(size == expected, f"values holds {size} values, not {shown(expected)}")
 
     @classmethod
     def of(cls, array: NDArray[np.floating], limit: int = 1024) -> Samples:
@@ -57,7 +68,7 @@ class Samples:
         if array.shape != self.shape:
             return float("inf")
         difference = np.abs(array.reshape(-1)[:: self.stride].astype(np.float64) - self.values)
-        return float(np.max(np.where(np.isfinite(difference), difference, np.inf)))
+        return float(np.max(np.where(np.isfinite(difference), difference, np.inf), initial=0))
 
     def changed(self, array: NDArray[np.integer]) -> float:
         """Share of the kept values, 0-1, that another array has otherwise; 1 for another shape."""
@@ -65,27 +76,36 @@ class Samples:
             return 1.0
         return float(np.mean(array.reshape(-1)[:: self.stride] != self.values))
 
+    def relative_error(self, array: NDArray[Any]) -> float:
+        """How far an array is from this one, as the tolerance of a test vector counts it.
+
+        Returns:
+            The largest difference over the largest kept value, or over 1 where that is smaller; of
+            class ids, the share that differ, 0-1.
+        """
+        if array.dtype.kind in "iu":
+            return self.changed(array)
+        return self.error(array) / max(1.0, float(np.abs(self.values).max(initial=0)))
+
     def to_dict(self) -> dict[str, Any]:
         """Describe as JSON values; `values` as base64 of little-endian float32."""
         encoded = base64.b64encode(self.values.astype("<f4").tobytes()).decode()
         return {"shape": list(self.shape), "stride": self.stride, "values": encoded}
 
-    @classmethod
-    def from_dict(cls, data: object, where: str) -> Samples:
-        """Parse what `to_dict` made; `where` names the place in messages."""
-        record = strict_record(data, ("shape", "stride", "values"), where)
-        shape, stride = record["shape"], record["stride"]
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Pixels:
+    """An image as it is written."""
+
+    size: tuple[int, int]
+    bgr: Annotated[NDArray[np.uint8], _read_bytes]
+
+    def __post_init__(self) -> None:
+        require_numbers("size", self.size, is_count, 2)
+        expected = math.prod(self.size) * 3
         require(
-            isinstance(shape, list) and all(is_int(side) and side >= 0 for side in shape),
-            f"{where}.shape must be a list of whole numbers, not {shape!r}",
+            self.bgr.size == expected, f"bgr holds {self.bgr.size} bytes, not {shown(expected)}"
         )
-        require(is_int(stride) and stride > 0, f"{where}.stride must be positive, not {stride!r}")
-        values = np.frombuffer(_unbase64(record["values"], f"{where}.values"), "<f4")
-        expected = -(-int(np.prod(shape)) // stride)
-        require(
-            values.size == expected, f"{where}.values holds {values.size} values, not {expected}"
-        )
-        return cls(tuple(shape), stride, values.astype(np.float32))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,19 +122,19 @@ class TestVector:
 
     __test__ = False  # not a pytest class
 
-    image: NDArray[np.uint8]
+    image: Annotated[NDArray[np.uint8], _read_image]
     batch: Samples
     outputs: Mapping[str, Samples]
-    tolerance: float = OUTPUT_TOLERANCE
+    tolerance: float = field(default=OUTPUT_TOLERANCE, metadata=OPTIONAL)
 
     def __post_init__(self) -> None:
-        require(
-            is_number(self.tolerance) and 0 < self.tolerance < 1,
-            f"test_vector.tolerance must be in (0, 1), not {self.tolerance!r}",
-        )
+        for name in self.outputs:
+            require_text("outputs", name)
+        in_range = is_number(self.tolerance) and 0 < self.tolerance < 1
+        require_value("tolerance", self.tolerance, in_range, "in (0, 1)")
 
     def to_dict(self) -> dict[str, Any]:
-        """Describe as JSON values."""
+        """Give the fields as plain values that `json.dumps` takes, by name."""
         height, width, _ = self.image.shape
         record = {
             "image": {
@@ -125,36 +145,23 @@ class TestVector:
             "outputs": {name: samples.to_dict() for name, samples in self.outputs.items()},
             "tolerance": self.tolerance,
         }
-        return without_defaults(record, OPTIONAL)
-
-    @classmethod
-    def from_dict(cls, data: object) -> TestVector:
-        """Parse what `to_dict` made."""
-        names = ("image", "batch", "outputs", "tolerance")
-        record = strict_record(with_defaults(data, OPTIONAL), names, "test_vector")
-        image = strict_record(record["image"], ("size", "bgr"), "test_vector.image")
-        size = image["size"]
-        require_numbers("test_vector.image.size", size, 2, lambda side: is_int(side) and side > 0)
-        pixels = np.frombuffer(_unbase64(image["bgr"], "test_vector.image.bgr"), np.uint8)
-        require(
-            pixels.size == size[0] * size[1] * 3,
-            f"test_vector.image.bgr holds {pixels.size} bytes, not {size[0]} x {size[1]} x 3",
-        )
-        outputs = record["outputs"]
-        require(isinstance(outputs, dict), "test_vector.outputs must be a mapping")
-        return cls(
-            pixels.reshape(size[0], size[1], 3),
-            Samples.from_dict(record["batch"], "test_vector.batch"),
-            {
-                name: Samples.from_dict(samples, f"test_vector.outputs.{name}")
-                for name, samples in outputs.items()
-            },
-            record["tolerance"],
-        )
+        return without_defaults(TestVector, record)
 
 
-def _unbase64(text: object, where: str) -> bytes:
+def _read_image(data: object, where: str) -> NDArray[np.uint8]:
+    pixels = parse(_Pixels, data, where)
+    return pixels.bgr.reshape(*pixels.size, 3)
+
+
+def _read_floats(text: object, where: str) -> NDArray[np.float32]:
+    content = _read_bytes(text, where)
+    require(content.size % 4 == 0, f"{where} holds {content.size} bytes, which are no float32")
+    return content.view("<f4").astype(np.float32)
+
+
+def _read_bytes(text: object, where: str) -> NDArray[np.uint8]:
     try:
-        return base64.b64decode(text, validate=True)  # type: ignore[arg-type]  # not text: below
-    except (TypeError, ValueError, binascii.Error) as exc:
+        content = base64.b64decode(text, validate=True)  # type: ignore[arg-type]  # see below
+    except (TypeError, ValueError, binascii.Error) as exc:  # TypeError: it is no text
         raise SpecError(f"{where} is not base64: {exc}") from exc
+    return np.frombuffer(content, np.uint8)

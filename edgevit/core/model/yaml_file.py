@@ -11,16 +11,20 @@ from edgevit.errors import SpecError
 
 MAX_BYTES = 4 * 2**20
 MAX_DEPTH = 20
+MERGE = "tag:yaml.org,2002:merge"
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """SafeLoader without aliases (they expand without bound), duplicate keys and deep nesting."""
+    """SafeLoader without aliases (which expand without bound), tags, equal keys, deep nesting."""
 
     depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError("aliases (*name) are not accepted")
+        event = self.peek_event()  # type: ignore[no-untyped-call]  # it has no types
+        if getattr(event, "tag", None) is not None:
+            raise yaml.YAMLError("tags (!name) are not accepted")
         self.depth += 1
         if self.depth > MAX_DEPTH:
             raise yaml.YAMLError(f"nested deeper than {MAX_DEPTH} levels")
@@ -29,11 +33,14 @@ class _StrictLoader(yaml.SafeLoader):
         return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        names = [str(key.value) for key, _ in node.value]
-        mapping = super().construct_mapping(node, deep)
-        if len(mapping) != len(names):
-            repeated = next(name for name in names if names.count(name) > 1)
-            raise yaml.YAMLError(f"the key {repeated!r} occurs twice")
+        mapping: dict[Any, Any] = {}
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode) or key.tag == MERGE:
+                raise yaml.YAMLError("a key must be a text; lists and merges (<<) are not accepted")
+            name = self.construct_object(key)
+            if name in mapping:
+                raise yaml.YAMLError(f"the key {key.value!r} occurs twice")
+            mapping[name] = self.construct_object(value, deep)
         return mapping
 
 

@@ -18,8 +18,8 @@ def check_options(options: Mapping[str, object], accepted: Iterable[str], backen
         if name not in known:
             listed = ", ".join(map(repr, known))
             raise InputError(
-                f"option {name!r} is unknown to backend {backend!r}; accepted: {listed}"
-                + suggestion(name, known)
+                f"option {name!r} is unknown to backend {backend!r}{suggestion(name, known)}; "
+                f"accepted: {listed}"
             )
 
 
@@ -41,6 +41,15 @@ def count_option(options: Mapping[str, object], name: str, default: int) -> int:
     count = options.get(name)
     if count is None:
         return default
-    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise InputError(f"{name} must be a whole number from 1 up, not {count!r}")
-    return count
+    return check_count(name, count)
+
+
+def check_count(name: str, value: object) -> int:
+    """Check that an argument counts something that is there.
+
+    Raises:
+        InputError: if it is not a whole number from 1 up.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InputError(f"{name} must be a whole number from 1 up, not {value!r}")
+    return value

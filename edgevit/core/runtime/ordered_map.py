@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, TypeVar
 
+from edgevit.core.runtime.options import check_count
 from edgevit.errors import InputError
 
 Item = TypeVar("Item")
@@ -34,8 +35,7 @@ class OrderedMap(Iterator[Result], Generic[Item, Result]):
         Raises:
             InputError: if `workers` is not a whole number from 1 up, or `items` cannot be iterated.
         """
-        if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
-            raise InputError(f"workers must be a whole number from 1 up, not {workers!r}")
+        check_count("workers", workers)
         if isinstance(items, str | bytes) or not isinstance(items, Iterable):
             raise InputError(
                 f"map takes an iterable of images, not a {type(items).__name__}; "
@@ -58,6 +58,7 @@ class OrderedMap(Iterator[Result], Generic[Item, Result]):
         """Drop the work ahead and end the threads; closing twice is allowed."""
         self._items = iter(())
         self._due.clear()
+        # Calls that run cannot be stopped, and nobody waits for what they answer.
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def __del__(self) -> None:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import logging
-import mmap
 import os
 import sys
 from collections.abc import Mapping
@@ -23,9 +22,10 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
+from edgevit.core.cache.digests import file_sha256
 from edgevit.core.cache.files import write_atomically
 from edgevit.core.machine.cpu import allowed_cpus, cpu_name, usable_cores
-from edgevit.core.records import parse_record
+from edgevit.core.records import parse, parse_json, require, shown
 from edgevit.core.runtime.registry import get_backend
 from edgevit.core.runtime.settings import Settings, profiles_dir
 from edgevit.errors import BackendError, SpecError
@@ -43,12 +43,12 @@ class Mark:
     """How a file is known again.
 
     Args:
-        path: absolute path.
-        size: bytes.
+        path: its absolute path.
+        size: length in bytes.
         modified_ns: time of the last change of its content, nanoseconds since 1970.
         changed_ns: time of the last change of the file or its entry; where the system has none, of
             its creation.
-        sha256: hex digest.
+        sha256: digest of its content, in hex.
     """
 
     path: str
@@ -68,9 +68,9 @@ class Mark:
         )
 
     def holds(self, path: Path) -> bool:
-        """Say whether `path` has this content."""
+        """Whether `path` has this content; it is read only if its size or times have changed."""
         try:
-            return self.is_untouched(path) or digest_of(path) == self.sha256
+            return self.is_untouched(path) or file_sha256(path) == self.sha256
         except OSError:  # it is not there any more
             return False
 
@@ -94,7 +94,7 @@ class Surroundings:
 
     @classmethod
     def now(cls) -> Surroundings:
-        """Look at this machine."""
+        """Read them from this machine, as it is at this moment."""
         return cls(cpu_name(), usable_cores(), len(allowed_cpus()), _package_folders())
 
 
@@ -113,8 +113,8 @@ class Profile:
         preprocess: `exact` or `fast`.
         options: the backend's own options.
         says: what was measured, in half a sentence.
-        recommends: another model that was found to be better, its path; None for none.
-        made: when, as text, UTC.
+        recommends: path of another model that was found to be better; None if this is the best.
+        made: when it was made, as text, in UTC.
         surroundings: see `Surroundings`.
         fingerprint: the machine and the libraries in full, `Fingerprint.to_dict()`.
         evidence: what the choice rests on, JSON values; `edgevit.tune` writes and explains them.
@@ -143,22 +143,13 @@ class Profile:
         Raises:
             SpecError: if it is not exactly that.
         """
-        try:
-            data = json.loads(text)
-        except ValueError as exc:
-            raise SpecError(f"the device profile is no JSON: {exc}") from exc
-        if isinstance(data, dict) and data.get("schema") != SCHEMA:
-            raise SpecError(f"the device profile has schema {data.get('schema')}, not {SCHEMA}")
-        raw = parse_record(cls, data, "the device profile")
-        return replace(
-            raw,
-            model=parse_record(Mark, raw.model, "model"),
-            file=parse_record(Mark, raw.file, "file"),
-            surroundings=parse_record(Surroundings, raw.surroundings, "surroundings"),
-        )
+        data = parse_json(text, "the device profile")
+        schema = data.get("schema") if isinstance(data, dict) else SCHEMA
+        require(schema == SCHEMA, f"the device profile has schema {shown(schema)}, not {SCHEMA}")
+        return parse(cls, data, "profile")
 
     def to_json(self) -> str:
-        """Describe as one JSON document."""
+        """Give the JSON document that is kept as the profile's file."""
         return json.dumps(asdict(self), indent=1)
 
     @property
@@ -203,19 +194,7 @@ def mark(path: Path) -> Mark:
     """
     status = path.stat()
     stamps = (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-    return Mark(os.path.abspath(path), *stamps, digest_of(path))
-
-
-def digest_of(path: Path) -> str:
-    """Hex SHA-256 of a file that is not empty.
-
-    Raises:
-        OSError: if it cannot be read.
-    """
-    import hashlib  # loads OpenSSL, which most starts do without
-
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return hashlib.sha256(content).hexdigest()
+    return Mark(os.path.abspath(path), *stamps, file_sha256(path))
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +203,7 @@ class Found:
 
     Args:
         path: the profile's file.
-        profile: the profile.
+        profile: what that file holds.
         problem: why it is not for the model; None where it is.
     """
 
@@ -262,7 +241,7 @@ def find_profile(model: Path) -> Found | None:
         The profile; None where there is none. One that cannot be read is reported as a warning.
     """
     found = [_judged(read, model) for path in _candidates(model) if (read := read_profile(path))]
-    found.sort(key=lambda one: one.problem is not None)
+    found.sort(key=lambda one: one.problem is not None)  # one that is for the model comes first
     return next(iter(found), None)
 
 
@@ -270,7 +249,7 @@ def read_profile(path: Path) -> Found | None:
     """Read a profile's file; one that is not usable is reported as a warning."""
     try:
         return Found(path, Profile.from_json(path.read_text("utf-8")), None)
-    except (OSError, SpecError) as exc:
+    except (OSError, UnicodeDecodeError, SpecError) as exc:
         logger.warning("%s is not usable: %s; tune again", path, exc)
         return None
 

@@ -72,12 +72,12 @@ class Session(Protocol):
         """
 
     def close(self) -> None:
-        """Release the model. Closing twice is allowed."""
+        """Release the model and the outputs that were borrowed. Closing twice is allowed."""
 
 
 @runtime_checkable
 class RunHandle(Protocol):
-    """A run that was submitted."""
+    """One run that `AsyncSession.submit` has queued."""
 
     def result(self) -> Mapping[str, AnyArray]:
         """Wait for the run and take its outputs, once; any thread may, while others submit.
@@ -191,14 +191,14 @@ def unknown_device(device: str, backend: str, available: Iterable[str]) -> Devic
 
     Example:
         >>> print(unknown_device("cuda:1", "onnxruntime", ["cpu", "cuda:0"]))
-        device 'cuda:1' is not available to backend 'onnxruntime'; available: 'cpu', 'cuda:0'; \
-did you mean 'cuda:0'?
+        device 'cuda:1' is not available to backend 'onnxruntime' (did you mean 'cuda:0'?); \
+available: 'cpu', 'cuda:0'
     """
     names = list(available)
     listed = ", ".join(map(repr, names))
     return DeviceError(
-        f"device {device!r} is not available to backend {backend!r}; available: {listed}"
-        + suggestion(device, names)
+        f"device {device!r} is not available to backend {backend!r}{suggestion(device, names)}; "
+        f"available: {listed}"
     )
 
 

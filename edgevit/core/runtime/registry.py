@@ -15,10 +15,12 @@ from typing import Any
 from edgevit.core.machine.packages import GROUP, load, registered
 from edgevit.core.runtime.protocols import Backend, unknown_device
 from edgevit.errors import (
+    EXTRAS,
     BackendError,
     BackendNotFoundError,
     BackendUnavailableError,
     DeviceError,
+    install_hint,
     suggestion,
 )
 
@@ -107,28 +109,35 @@ def _make(name: str) -> object:
         names = backend_names()
         listed = ", ".join(map(repr, names)) or "none"
         raise BackendNotFoundError(
-            f"backend {name!r} is not registered; registered: {listed}{suggestion(name, names)}"
+            f"backend {name!r} is not registered{suggestion(name, names)}; registered: {listed}"
         )
     try:
         factory: Any = load(plugins[name])
         return factory()
     except ImportError as exc:
-        raise BackendUnavailableError(
-            f"backend {name!r} cannot be imported: {exc}. "
-            f"Install what it needs, for ours: pip install 'edgevit[{name}]'"
-        ) from exc
+        raise BackendUnavailableError(f"backend {name!r} {_absence(name, exc)}") from exc
     except Exception as exc:  # foreign code: whatever it raises must not end `auto`
         raise BackendUnavailableError(
             f"backend {name!r} cannot be started: {type(exc).__name__}: {exc}"
         ) from exc
 
 
+def _absence(name: str, error: ImportError) -> str:
+    """Say what is missing; a backend of ours has the name of the package that it needs first."""
+    if name not in EXTRAS:
+        return f"cannot be imported: {error}; install what it needs"
+    if error.name == name and isinstance(error, ModuleNotFoundError):
+        return f"is not installed ({install_hint(name)})"
+    return f"cannot be imported: {error}; install what it needs: {install_hint(name)}"
+
+
 def _none_usable(reasons: dict[str, BackendError]) -> BackendError:
     if not reasons:
         return BackendUnavailableError(
-            "no backend is registered; install one, e.g. pip install 'edgevit[onnxruntime]'"
+            "no backend is registered, because edgevit is not installed here, only importable; "
+            "in its folder: python -m pip install '.[onnxruntime]'"
         )
-    listed = " ".join(str(reason) for reason in reasons.values())
+    listed = "; ".join(str(reason) for reason in reasons.values())
     lacks_device = [reason for reason in reasons.values() if isinstance(reason, DeviceError)]
     kind = DeviceError if lacks_device else BackendUnavailableError
-    return kind(f"no backend can be used. {listed}")
+    return kind(f"no backend can be used: {listed}")

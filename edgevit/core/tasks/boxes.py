@@ -1,4 +1,4 @@
-"""Boxes as arrays: conversions, overlap, anchors, the delta coder and non-maximum suppression.
+"""Boxes as arrays: overlap, anchors, the delta coder and non-maximum suppression.
 
 Every function is pure. Boxes are xyxy in continuous image coordinates (see `geometry`).
 """
@@ -15,40 +15,6 @@ Boxes = NDArray[np.float32]
 # Candidates that suppression looks at together: pairwise work grows with its square, and a smaller
 # number means more rounds. 128 was the fastest for 3,000 candidates of which 100 are wanted.
 NMS_BLOCK = 128
-
-
-def cxcywh_to_xyxy(boxes: NDArray[np.floating]) -> Boxes:
-    """Turn centres and sizes into corners.
-
-    Args:
-        boxes: float (N, 4), (centre x, centre y, width, height).
-
-    Returns:
-        float32 (N, 4), xyxy.
-
-    Example:
-        >>> cxcywh_to_xyxy(np.array([[5.0, 5.0, 4.0, 2.0]])).tolist()
-        [[3.0, 4.0, 7.0, 6.0]]
-    """
-    centres, halves = boxes[:, :2], boxes[:, 2:] / 2
-    return _corners(centres - halves, centres + halves)
-
-
-def xyxy_to_cxcywh(boxes: NDArray[np.floating]) -> Boxes:
-    """Turn corners into centres and sizes; inverse of `cxcywh_to_xyxy`.
-
-    Args:
-        boxes: float (N, 4), xyxy.
-
-    Returns:
-        float32 (N, 4), (centre x, centre y, width, height).
-
-    Example:
-        >>> xyxy_to_cxcywh(np.array([[3.0, 4.0, 7.0, 6.0]])).tolist()
-        [[5.0, 5.0, 4.0, 2.0]]
-    """
-    low, high = boxes[:, :2], boxes[:, 2:]
-    return _corners((low + high) / 2, high - low)
 
 
 def box_areas(boxes: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -110,6 +76,7 @@ def anchors_of(grid: AnchorGrid, input_size: tuple[int, int]) -> Boxes:
     """
     scales = np.array(grid.scales, np.float32)
     stretch = np.sqrt(np.array(grid.ratios, np.float32))[:, None]
+    # A ratio changes the sides of an anchor, and keeps its area.
     halves = np.stack([scales / stretch, scales * stretch], axis=-1).reshape(-1, 2) / 2
     shape = np.concatenate([-halves, halves], axis=1)
     levels = []

@@ -36,6 +36,7 @@ from numpy.typing import NDArray
 from edgevit.core.image.geometry import Geometry
 from edgevit.core.model.heads import AnchorGrid, AnchorHead, BoxHead, Selection
 from edgevit.core.model.spec import ModelSpec
+from edgevit.core.runtime.options import check_count
 from edgevit.core.runtime.protocols import AnyArray
 from edgevit.core.tasks.boxes import Boxes, anchors_of, decode_deltas, nms
 from edgevit.core.tasks.masks import masks_as_bool, masks_as_rle
@@ -109,7 +110,7 @@ def parameters(
         score_threshold: 0-1, a detection's score is greater; None for the head's.
         max_detections: how many to answer at most; None for the head's.
         class_names: the classes that are wanted; None for all.
-        masks: `bool` or `rle` for masks in that form; None for none.
+        masks: `bool` or `rle` for masks in that form; None to leave them out.
 
     Raises:
         InputError: if one is not acceptable.
@@ -188,6 +189,7 @@ def _select(
             "hold NaN or infinity. Run `edgevit doctor MODEL`"
         )
     clipped = _clip(boxes, geometry)
+    # What was found in the padding alone is empty now, and would be a box on the image's border.
     filled = np.flatnonzero((clipped[:, 2:] > clipped[:, :2]).all(axis=1))
     places, boxes, clipped = places[filled], boxes[filled], clipped[filled]
     kept = nms(
@@ -262,8 +264,7 @@ def _selection(
         raise InputError(f"score_threshold must be a number from 0 to 1, not {threshold!r}")
     if not 0 <= threshold <= 1:
         raise InputError(f"score_threshold must be from 0 to 1, not {threshold!r}")
-    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise InputError(f"max_detections must be a whole number from 1 up, not {count!r}")
+    check_count("max_detections", count)
     return Selection(
         float(threshold), selection.iou_threshold, selection.class_agnostic, max_detections=count
     )
@@ -290,7 +291,7 @@ def _paster(
     if masks not in PASTERS:
         raise InputError(f"masks must be one of {', '.join(PASTERS)} or None, not {masks!r}")
     if isinstance(head, AnchorHead) or head.mask_threshold is None:  # has no masks
-        raise InputError(f"{spec.name!r} finds boxes only; leave out masks={masks!r}")
+        raise InputError(f"{spec.name!r} finds boxes only; leave `masks` out")
     return partial(_paste, PASTERS[masks], head.mask_threshold)
 
 

@@ -152,6 +152,7 @@ def _crossings(
     column = np.arange(len(owner)) - starts[owner]
     values = _profiles(masks, columns, owner, column)
     is_inside = values >= threshold
+    # With a threshold of 0 the zeros around a mask would be inside, and crossings not be in pairs.
     is_inside[:, 0] = is_inside[:, -1] = False
     knots = values.shape[1]
     line, knot = np.divmod(np.flatnonzero(is_inside[:, 1:] != is_inside[:, :-1]), knots - 1)
@@ -180,16 +181,18 @@ def _profiles(
     share = (position - left).astype(np.float32)[:, None]
     index = owner * padded.shape[1] + left
     values: NDArray[np.float32] = cells[index]
+    # There are mostly fewer cells than columns of pixels: subtract first, and then gather.
     values += (cells[1:] - cells[:-1])[index] * share
     return values
 
 
 def _without_empty_runs(places: Indices, owner: Indices, origins: Indices) -> list[Indices]:
     """Split places by mask, and drop pairs at one place, where one run ends as the next begins."""
+    # Rounding may let a run begin a pixel before the last one ends: the two become one.
     places = np.maximum.accumulate(places + owner * SEPARATION)
     starts = np.flatnonzero(np.diff(places, prepend=-1))
     lengths = np.diff(starts, append=len(places))
-    kept = places[starts[lengths % 2 == 1]]
+    kept = places[starts[lengths % 2 == 1]]  # an even number of changes at a place is none
     limits = np.searchsorted(kept, np.arange(1, len(origins)) * SEPARATION)
     parts = np.split(kept, limits)
     moves = origins - np.arange(len(origins)) * SEPARATION

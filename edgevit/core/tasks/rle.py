@@ -95,9 +95,10 @@ def rles_from_edges(edges: Sequence[NDArray[np.integer]], size: tuple[int, int])
     """Encode masks of one size all at once; see `RLE.from_edges`.
 
     Args:
-        edges: of each mask.
+        edges: int (n,) for each mask, as `RLE.from_edges` takes them.
         size: (height, width) of the masks.
     """
+    # All masks' edges in one array, each between 0 and the end: one difference gives all counts.
     borders: list[NDArray[np.integer]] = [np.zeros(1, np.int64)]
     for places in edges:
         borders += [places, np.array([size[0] * size[1], 0])]
@@ -112,34 +113,23 @@ def rles_from_edges(edges: Sequence[NDArray[np.integer]], size: tuple[int, int])
     return tuple([RLE(size, text) for text in texts])
 
 
-def compress_counts(counts: NDArray[np.integer]) -> str:
-    """Write run lengths as COCO's text.
-
-    Args:
-        counts: (R,), background first.
+def _compress(counts: NDArray[np.integer], lengths: NDArray[np.int64]) -> list[str]:
+    """Write the run lengths of several masks, one after the other; `lengths` of them each.
 
     Source:
         COCO API `maskApi.c`, `rleToString`.
-
-    Example:
-        >>> compress_counts(np.array([6, 1, 40, 4, 5, 4, 5, 4, 21]))
-        '61X13mN000`0'
     """
-    (text,) = _compress(counts, np.array([len(counts)]))
-    return text
-
-
-def _compress(counts: NDArray[np.integer], lengths: NDArray[np.int64]) -> list[str]:
-    """Write the run lengths of several masks, one after the other; `lengths` of them each."""
     starts = np.cumsum(lengths) - lengths
     values = np.array(counts, np.int64)
+    # From a mask's fourth count on, COCO writes the difference to the one two places before, which
+    # is small: the runs of neighbouring columns are alike.
     is_difference = np.arange(len(values)) - np.repeat(starts, lengths) > 2
     is_difference[:2] = False
     values[2:] -= np.where(is_difference[2:], counts[:-2], 0)
     groups = _groups_of(values)
     places = np.cumsum(groups) - groups
     text = np.empty(groups.sum(), np.uint8)
-    waiting = np.arange(len(values))
+    waiting = np.arange(len(values))  # numbers with groups left; after the first one, few
     for group in range(MAX_GROUPS):
         has_more = groups[waiting] > group + 1
         digits = (values[waiting] >> GROUP_BITS * group) & (MORE - 1)
@@ -164,7 +154,7 @@ def _groups_of(values: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def decompress_counts(text: str) -> NDArray[np.int64]:
-    """Read run lengths from COCO's text; inverse of `compress_counts`.
+    """Read run lengths from COCO's text.
 
     Raises:
         InputError: if it is not such a text.

@@ -7,9 +7,22 @@ the map has ceil(H / s) x ceil(W / s) cells, and cell (row, column) covers the i
 - `MapHead("logits", s)`: `logits` float32 (1, C, h, w), a value for each class.
 - `MapHead("classes", s)`: `classes`, any integer dtype, (1, h, w), the best class.
 
-Logits are interpolated bilinearly (as PyTorch does with `align_corners=False`) straight to the
-pixels of the source image, and the best class of each pixel is taken there. Classes go to the
-pixels nearest.
+Classes go to the pixels whose centres lie in their cell. Logits are interpolated bilinearly (as
+PyTorch does with `align_corners=False`) straight to the pixels of the source image, and the best
+class is taken there. That is one value for each class and pixel, most of which change nothing:
+
+1. Take the best class of every cell.
+2. Call the area between the centres of four neighbouring cells a square. A bilinear value is a
+   weighted mean of its four corners, so that where one class is the best at all corners, it is
+   the best in the whole square: its pixels get that class without any arithmetic.
+3. In the other squares, drop each class whose largest corner is below the smallest corner of some
+   other class: it cannot win anywhere in the square.
+4. Interpolate the classes left, lower ids first, at the square's pixels and keep the largest. All
+   squares are worked on together: each is given as many pixels as the largest one has, and those
+   that are too many are its last pixel again.
+
+`plain_logits` and `plain_classes` in `tests/core/tasks/test_segment.py` do the same pixel by pixel,
+and the tests compare the two on random maps and geometries.
 """
 
 from __future__ import annotations
@@ -140,9 +153,8 @@ def class_map_from_logits(
 ) -> ClassMap:
     """Interpolate logits at every source pixel and take the best class there.
 
-    Where one class is the best at all four cells around a pixel, it is the best at the pixel. So
-    only squares between cells with different classes are interpolated, and there only the classes
-    that can win. Equal values give the lower class id.
+    Only squares between cells of different classes are interpolated, as the module's text explains.
+    Equal values give the lower class id.
 
     Args:
         logits: float32 (C, h, w).
@@ -203,7 +215,7 @@ def _whole(seen: ClassMap, rows: Axis, columns: Axis, geometry: Geometry) -> Cla
 
 @lru_cache(maxsize=16)  # a camera repeats one geometry
 def _axes(geometry: Geometry, stride: int, shape: tuple[int, int]) -> tuple[Axis, Axis]:
-    """Rows and columns."""
+    """Lay out y and x for a map of `shape` (h, w) cells."""
     return _axis(geometry, 1, stride, shape[0]), _axis(geometry, 0, stride, shape[1])
 
 
@@ -214,16 +226,17 @@ def _axis(geometry: Geometry, which: int, stride: int, count: int) -> Axis:
     end = min(geometry.source_size[1 - which], int(np.floor(high - 0.5)) + 1)
     centres = np.zeros((max(0, end - start), 2))
     centres[:, which] = np.arange(start, max(start, end)) + 0.5
-    positions = geometry.points_to_input(centres)[:, which] / stride
+    positions = geometry.points_to_input(centres)[:, which] / stride  # in cells from the map's edge
     nearest = np.clip(positions.astype(np.int64), 0, count - 1)
     gaps = np.clip(np.floor(positions + 0.5).astype(np.int64), 0, count)
     first, last = (int(gaps[0]), int(gaps[-1])) if len(gaps) else (0, 0)
-    # Gap g lies between cells g - 1 and g of the map.
+    # Gap g lies between cells g - 1 and g of the map. Gaps 0 and `count` lie beyond the outermost
+    # centres; there, both cells are the outermost one, so that its value goes on unchanged.
     cells = np.clip(np.arange(first - 1, last + 1), 0, count - 1)
     starts, ends = (
         np.searchsorted(gaps, np.arange(first, last + 1), side) for side in ("left", "right")
     )
-    lengths = ends - starts
+    lengths = ends - starts  # positions ascend, so that a gap's pixels are a run
     pixels = np.minimum(starts + np.arange(lengths.max())[:, None], ends - 1)
     weights = (positions + 0.5 - gaps).astype(np.float32)[pixels]
     return Axis(start, nearest, cells, gaps - first, lengths > 0, pixels, weights)
@@ -252,6 +265,7 @@ def _interpolate(
     Arrays end in the axis of squares, which is the long one, and `take` keeps it contiguous.
     """
     values, class_ids, counts = _contenders(cells, row, column)
+    # Squares with the most classes left come first: each further rank is then a shorter prefix.
     order = np.argsort(-counts, kind="stable")
     row, column = row.take(order), column.take(order)
     values, class_ids = values.take(order, axis=-1), class_ids.take(order, axis=-1)
@@ -261,7 +275,7 @@ def _interpolate(
     class_ids = class_ids.astype(seen.dtype)
     winners = np.broadcast_to(class_ids[0], highest.shape).copy()
     for rank in range(1, len(values)):
-        n = int(np.count_nonzero(counts > rank))  # the first n squares, by their order
+        n = int(np.count_nonzero(counts > rank))
         value = _bilinear(values[rank, ..., :n], down[..., :n], across[..., :n])
         np.copyto(winners[..., :n], class_ids[rank, :n], where=value > highest[..., :n])
         np.maximum(highest[..., :n], value, out=highest[..., :n])

@@ -8,8 +8,6 @@ that keep nothing. The real classes are neither imported nor called, and need no
 
 from __future__ import annotations
 
-import json
-import math
 import re
 import threading
 import warnings
@@ -17,9 +15,10 @@ import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.serialization import safe_globals
 
@@ -54,18 +53,6 @@ _DICTIONARIES = (
     "collections.defaultdict",
 )
 PLAIN_SAVE = "torch.save(model.state_dict(), 'weights.pth')"
-_SAFETENSORS_DTYPES = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "I64": torch.int64,
-    "I32": torch.int32,
-    "I16": torch.int16,
-    "I8": torch.int8,
-    "U8": torch.uint8,
-    "BOOL": torch.bool,
-}
 _LOCK = threading.Lock()  # torch keeps its list of safe globals for the whole process
 
 
@@ -223,35 +210,10 @@ def _damaged(path: Path, error: Exception) -> ExportError:
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    """Read the format of github.com/huggingface/safetensors: a JSON header, then raw tensors."""
     try:
-        with path.open("rb") as file:
-            header_size = int.from_bytes(file.read(8), "little")
-            data_size = path.stat().st_size - 8 - header_size
-            if data_size < 0:
-                raise ValueError(f"a header of {header_size} bytes")
-            header = json.loads(file.read(header_size))
-            header.pop("__metadata__", None)
-            return _read_tensors(file, header, data_size)
-    except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RuntimeError) as exc:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError, RuntimeError) as exc:
         raise ExportError(
             f"{str(path)!r} is not a whole safetensors file ({repr(exc)[:200]}); "
             "download or copy it again"
         ) from exc
-
-
-def _read_tensors(file: BinaryIO, header: dict[str, Any], data_size: int) -> dict[str, Tensor]:
-    """Read the tensors one after the other: the format has neither holes nor overlaps."""
-    tensors: dict[str, Tensor] = {}
-    position = 0
-    for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
-        shape, dtype = entry["shape"], _SAFETENSORS_DTYPES[entry["dtype"]]
-        end = position + math.prod(shape) * dtype.itemsize
-        if entry["data_offsets"] != [position, end] or end > data_size or min(shape, default=0) < 0:
-            raise ValueError(f"{name!r} is said to be at {entry['data_offsets']} of {data_size}")
-        data = bytearray(file.read(end - position))
-        tensors[name] = (
-            torch.frombuffer(data, dtype=dtype) if data else torch.empty(0, dtype=dtype)
-        ).reshape(shape)
-        position = end
-    return tensors

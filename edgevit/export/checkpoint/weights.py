@@ -7,7 +7,6 @@ and a bare state dict, each also behind the prefixes of DDP, torch.compile, Ligh
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from os import PathLike
@@ -17,6 +16,7 @@ from typing import Any, Literal, TypeGuard
 import torch
 from torch import Tensor, nn
 
+from edgevit.core.cache.digests import file_sha256
 from edgevit.errors import ExportError
 from edgevit.export.checkpoint.unpickle import PLAIN_SAVE, read_objects
 
@@ -82,7 +82,7 @@ def read_checkpoint(path: str | PathLike[str], *, weights: Weights | None = None
         notes.append("only the keys under 'encoder.' were taken, as for MoBY pre-training")
     # Copies, because the tensors may still be mapped from the file.
     owned = {k: t.clone(memory_format=torch.contiguous_format) for k, t in tensors.items()}
-    return Checkpoint(owned, source, _sha256(file), tuple(notes))
+    return Checkpoint(owned, source, file_sha256(file), tuple(notes))
 
 
 def load_strictly(
@@ -221,14 +221,6 @@ def _without_wrappers(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], st
             tensors, removed = _without_wrappers(inner)
             return tensors, prefix + removed
     return tensors, ""
-
-
-def _sha256(file: Path) -> str:
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

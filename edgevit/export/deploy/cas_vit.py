@@ -113,7 +113,7 @@ class JointMixer(nn.Module):
 
 
 class DeployBlock(nn.Module):
-    """`AdditiveBlock` without normalisations."""
+    """`AdditiveBlock` with its normalisations folded into the convolutions around them."""
 
     def __init__(self, block: cas_vit.AdditiveBlock, positions: int) -> None:
         super().__init__()

@@ -107,7 +107,7 @@ def side_by_side(x: Tensor, count: int) -> Tensor:
 
 
 def as_rows(x: Tensor, channels: int) -> Tensor:
-    """Undo `side_by_side`."""
+    """Undo `side_by_side`: (count, B * channels) to (count * B, channels)."""
     return x if x.shape[1] == channels else x.reshape(-1, channels)
 
 
@@ -162,7 +162,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None
 
 
 class DeployAttention(nn.Module):
-    """`LightViTAttention` on rows."""
+    """`LightViTAttention` on rows, with the scale in the query's weights."""
 
     bias: Tensor  # (heads, side * side, side * side)
     joint_bias: Tensor  # the same, below zeros for the queries of global tokens
@@ -244,7 +244,7 @@ class DeployAttention(nn.Module):
         Args:
             query: (side * side, windows * B, heads, C / heads).
             gathered: (T * B, C).
-            windows: of an image.
+            windows: number of windows of one image.
 
         Returns:
             (windows * B, heads, side * side, C / heads).
@@ -287,7 +287,7 @@ class DeployBlock(nn.Module):
     """`Block` on rows.
 
     Args:
-        block: the block.
+        block: the trained block, which is not changed.
         pads: maps may need padding, whose zeros come after the scale and shift of `norm1`.
     """
 
@@ -313,7 +313,7 @@ class DeployBlock(nn.Module):
 
 
 class DeployMerge(nn.Module):
-    """`ResidualMerge` on rows."""
+    """`ResidualMerge` on rows, with what its normalisations learned folded into what follows."""
 
     def __init__(self, merge: lightvit.ResidualMerge) -> None:
         super().__init__()
@@ -355,7 +355,7 @@ class DeployStem(nn.Module):
 
 
 class DeployBackbone(nn.Module):
-    """Stem and stages on rows."""
+    """`LightViTBackbone` on rows, with the Layout that tells their order."""
 
     def __init__(self, model: lightvit.LightViTBackbone, pads: bool) -> None:
         super().__init__()
@@ -384,7 +384,7 @@ def _layer(layer: lightvit.Block | lightvit.ResidualMerge, pads: bool) -> nn.Mod
 
 
 class DeployClassifier(nn.Module):
-    """`LightViT` on rows."""
+    """`LightViT` on rows, for inputs of whole windows."""
 
     def __init__(self, model: lightvit.LightViT, input_size: tuple[int, int]) -> None:
         super().__init__()
@@ -403,7 +403,7 @@ class DeployClassifier(nn.Module):
 
 
 class DeployPyramid(nn.Module):
-    """`LightViTPyramid` on rows."""
+    """`LightViTPyramid` on rows, for inputs of any size."""
 
     def __init__(self, model: lightvit.LightViTPyramid, input_size: tuple[int, int]) -> None:
         super().__init__()

@@ -148,7 +148,7 @@ def _halves(conv: nn.Conv2d) -> tuple[nn.Conv2d, nn.Conv2d]:
 
 
 class DeployHiLo(nn.Module):
-    """`HiLo` on tokens."""
+    """`HiLo` on tokens (B, H*W, C), with each group of heads that it has."""
 
     def __init__(self, attention: litv2.HiLo) -> None:
         super().__init__()
@@ -288,7 +288,7 @@ class DeployLayer(nn.Module):
 
 
 class DeployStage(nn.Module):
-    """Blocks at one resolution."""
+    """The blocks of one resolution, on tokens (B, H*W, C)."""
 
     def __init__(self, blocks: nn.Sequential) -> None:
         super().__init__()
@@ -302,7 +302,7 @@ class DeployStage(nn.Module):
 
 
 class DeployBackbone(nn.Module):
-    """Patch embedding, stages and merging."""
+    """`LITv2Backbone` on tokens (B, H*W, C) from the patch embedding on."""
 
     def __init__(self, model: litv2.LITv2Backbone) -> None:
         super().__init__()
@@ -327,7 +327,7 @@ class DeployBackbone(nn.Module):
 
 
 class DeployClassifier(nn.Module):
-    """`LITv2` for inference."""
+    """`LITv2` on tokens, for export."""
 
     def __init__(self, model: litv2.LITv2, input_size: Size) -> None:
         super().__init__()
@@ -347,7 +347,7 @@ class DeployClassifier(nn.Module):
 
 
 class DeployPyramid(nn.Module):
-    """`LITv2Pyramid` for inference."""
+    """`LITv2Pyramid` on tokens, for export."""
 
     def __init__(self, model: litv2.LITv2Pyramid, input_size: Size) -> None:
         super().__init__()

@@ -125,7 +125,7 @@ def _num_classes(weights: StateDict) -> int | None:
 
 
 def _widths(weights: StateDict) -> dict[str, int]:
-    """Channels and number of stacked convolutions."""
+    """Channels of the neck and number of stacked convolutions, as RetinaNet's arguments."""
     lateral = weights.get("neck.lateral_convs.0.conv.weight")
     stacked = sum(
         key.startswith("bbox_head.cls_convs.") and key.endswith(".weight") for key in weights

@@ -55,7 +55,7 @@ def compare_classes(logits: Tensor, outputs: Outputs) -> list[Comparison]:
 
 
 def compare_logits(logits: Tensor, outputs: Outputs) -> list[Comparison]:
-    """The logits are the module's."""
+    """Pair the graph's logits with the module's, both float32 (1, C, h, w)."""
     return [Comparison("a logit", outputs["logits"], logits.numpy())]
 
 
@@ -72,7 +72,7 @@ class Form:
     stride: int = STRIDE
 
     def attach(self, segmenter: nn.Module) -> nn.Module:
-        """The module that answers it."""
+        """Wrap a segmenter so that it answers this output; the segmenter itself for logits."""
         return BestClass(segmenter, self.stride) if self.output == "classes" else segmenter
 
 
@@ -113,7 +113,7 @@ def _num_classes(weights: StateDict) -> int | None:
 
 
 def _widths(weights: StateDict) -> dict[str, int]:
-    """Channels of neck and head."""
+    """Channels of neck and head, as SemanticFPN's arguments; empty where weights lack them."""
     lateral = weights.get("neck.lateral_convs.0.conv.weight")
     last = weights.get("decode_head.conv_seg.weight")
     if lateral is None or last is None:

@@ -74,7 +74,8 @@ def answer(backend, model=MODEL, **options):
 
 
 def files(folder, pattern="*"):
-    return sorted(path for path in folder.glob(pattern)) if folder.exists() else []
+    """What a cache folder holds, besides the files of locks, which stay until the next `prune`."""
+    return sorted(path for path in folder.glob(pattern) if path.suffix != ".lock")
 
 
 def compiled(session):

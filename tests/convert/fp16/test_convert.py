@@ -9,11 +9,12 @@ pytestmark = pytest.mark.torch  # onnx comes with it
 onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 
+import onnx_ir as ir  # noqa: E402
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+from value_types import value_types  # noqa: E402
 
 import edgevit  # noqa: E402
 from edgevit.convert.fp16.convert import convert_to_half, half_graph  # noqa: E402
-from edgevit.convert.fp16.links import value_types  # noqa: E402
 from edgevit.convert.half_weights import (  # noqa: E402
     store_in_half_precision,
     widen_stored_weights,
@@ -293,9 +294,10 @@ def test_a_model_that_half_precision_changes_is_refused(tmp_path, tiny):
 def test_stored_weights_are_widened_again():
     weight = np.random.default_rng(0).standard_normal((64, 64), np.float32)
     model = graph_of([helper.make_node("Conv", ["image", "w"], ["y"])], large=weight)
+    model = ir.from_proto(model)
     store_in_half_precision(model)
-    assert [node.op_type for node in model.graph.node] == ["Cast", "Conv"]
+    assert [node.op_type for node in model.graph] == ["Cast", "Conv"]
     widen_stored_weights(model)
-    assert [node.op_type for node in model.graph.node] == ["Conv"]
-    tensors = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-    assert np.array_equal(tensors["large"], weight.astype(np.float16).astype(np.float32))
+    assert [node.op_type for node in model.graph] == ["Conv"]
+    widened = model.graph.initializers.get_tensor("large").numpy()
+    assert np.array_equal(widened, weight.astype(np.float16).astype(np.float32))

@@ -55,7 +55,9 @@ def files(folder, facts=FACTS):
 
 
 def names(folder):
-    return sorted(os.listdir(folder)) if folder.is_dir() else []
+    """What a folder holds, besides locks: their files stay until the next `prune`."""
+    found = sorted(os.listdir(folder)) if folder.is_dir() else []
+    return [name for name in found if not name.endswith(".lock")]
 
 
 # Storing and finding
@@ -463,7 +465,7 @@ def test_file_in_the_folders_place_is_one_warning(tmp_path, warnings):
 def test_file_system_without_locks_is_used_without(cache, monkeypatch, warnings):
     from edgevit.core.cache import lock
 
-    def refuse(descriptor):
+    def refuse(path):
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(lock, "_lock", refuse)
@@ -537,7 +539,7 @@ def test_prune_removes_remains_and_damage_and_nothing_else(cache, folder):
     }
     for name in remains:
         (folder / name).write_bytes(b"x")
-    (folder / f"{'2' * 32}.lock").write_bytes(b"")
+    (folder / f"{'2' * 32}.lock").touch()
     (folder / "timing.cache").write_bytes(b"somebody else's")
     files(folder, OTHER)[0].write_bytes(b"damaged")
     planned = prune(folder, Limits(), dry_run=True)
@@ -548,6 +550,7 @@ def test_prune_removes_remains_and_damage_and_nothing_else(cache, folder):
         [f"{key_of(OTHER)}.plan was damaged (7 bytes, not 3000)", *remains.values()]
     )
     assert names(folder) == sorted(["timing.cache", *(path.name for path in files(folder))])
+    assert not list(folder.glob("*.lock"))
     assert cache.find(FACTS)
 
 

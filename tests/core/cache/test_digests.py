@@ -1,8 +1,16 @@
+import hashlib
 import os
 
 import pytest
 
 from edgevit.backend import file_digests
+from edgevit.core.cache.digests import file_sha256
+
+
+def test_a_file_has_its_sha256(tmp_path):
+    content = bytes(range(256)) * 5000  # more than is read at once
+    (tmp_path / "file").write_bytes(content)
+    assert file_sha256(tmp_path / "file") == hashlib.sha256(content).hexdigest()
 
 
 def external(folder, location, content=b"weights"):

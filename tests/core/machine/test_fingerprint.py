@@ -69,7 +69,7 @@ def test_the_packages_are_those_that_compute():
 def test_it_comes_back_from_json():
     found = fingerprint()
     assert Fingerprint.from_dict(json.loads(json.dumps(found.to_dict()))) == found
-    with pytest.raises(SpecError, match="the fingerprint lacks the key 'cpu'"):
+    with pytest.raises(SpecError, match="fingerprint lacks the key 'cpu'"):
         Fingerprint.from_dict({})
 
 

@@ -65,19 +65,39 @@ def changed(head, path, value):
         (ANCHORS, ("kind",), "boxxes", "head.kind must be one of anchors, boxes"),
         (ANCHORS, ("surprise",), 1, "head has an unknown key 'surprise'"),
         (ANCHORS, ("anchors", "stride"), 1, "did you mean 'strides'"),
-        (ANCHORS, ("anchors", "strides"), [], "strides must be positive numbers"),
-        (ANCHORS, ("anchors", "strides"), 8, "strides must be positive numbers"),
-        (ANCHORS, ("anchors", "strides"), [8, 0], "strides must be positive numbers"),
-        (ANCHORS, ("anchors", "strides"), [8, 16.5], "strides must be whole numbers"),
-        (ANCHORS, ("anchors", "ratios"), [-1], "ratios must be positive numbers"),
-        (ANCHORS, ("anchors", "scales"), [float("inf")], "scales must be positive numbers"),
-        (ANCHORS, ("coder", "means"), [0, 0, 0], "means must be 4 fitting numbers"),
-        (ANCHORS, ("coder", "stds"), [0, 1, 1, 1], "stds must be 4 fitting numbers"),
+        (
+            ANCHORS,
+            ("anchors", "strides"),
+            [],
+            "strides must be one or more whole numbers from 1 up",
+        ),
+        (ANCHORS, ("anchors", "strides"), 8, r"head\.anchors\.strides must be a list, not 8"),
+        (
+            ANCHORS,
+            ("anchors", "strides"),
+            [8, 0],
+            "strides must be one or more whole numbers from 1 up",
+        ),
+        (
+            ANCHORS,
+            ("anchors", "strides"),
+            [8, 16.5],
+            r"strides\[1\] must be a whole number, not 16\.5",
+        ),
+        (ANCHORS, ("anchors", "ratios"), [-1], "ratios must be one or more positive numbers"),
+        (
+            ANCHORS,
+            ("anchors", "scales"),
+            [float("inf")],
+            "scales must be one or more positive numbers",
+        ),
+        (ANCHORS, ("coder", "means"), [0, 0, 0], "means must be a list of 4"),
+        (ANCHORS, ("coder", "stds"), [0, 1, 1, 1], "stds must be 4 positive numbers"),
         (ANCHORS, ("coder", "max_log_ratio"), 0, "max_log_ratio must be positive"),
         (ANCHORS, ("candidates_per_level",), 0, "candidates_per_level must be a whole number"),
         (ANCHORS, ("selection",), None, "head.selection must be a mapping"),
         (BOXES, ("selection", "score_threshold"), 1.1, "score_threshold must be from 0 to 1"),
-        (BOXES, ("selection", "iou_threshold"), "0.5", "iou_threshold must be from 0 to 1"),
+        (BOXES, ("selection", "iou_threshold"), "0.5", "iou_threshold must be a number"),
         (BOXES, ("selection", "class_agnostic"), 1, "class_agnostic must be true or false"),
         (BOXES, ("selection", "max_detections"), 0, "max_detections must be a whole number"),
         (BOXES, ("mask_threshold",), -0.1, "mask_threshold must be from 0 to 1"),
@@ -106,5 +126,5 @@ def test_a_wrong_segmentation_head_is_refused(data, message):
 
 
 def test_a_map_head_of_another_kind_is_refused():
-    with pytest.raises(SpecError, match=r"head\.kind must be one of logits, classes"):
+    with pytest.raises(SpecError, match="kind must be one of logits, classes"):
         MapHead("probabilities", 4)

@@ -6,8 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from documents import json_values, mutated, with_other_keys
+from hypothesis import given
+from hypothesis import strategies as st
 
-from edgevit.core.machine.fingerprint import fingerprint
+from edgevit.core.machine.fingerprint import Fingerprint, fingerprint
 from edgevit.core.runtime.profile import (
     SCHEMA,
     Profile,
@@ -201,13 +204,70 @@ def test_tuning_again_replaces_the_profile(profile, model):
     assert [path] == list(path.parent.iterdir())
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"schema": 2}', '{"schema": 1}'])
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{", '{"schema": 2}', '{"schema": 1}', "[" * 100_000, "\udcff"],
+    ids=lambda text: ascii(text[:15]),
+)
 def test_a_damaged_profile_is_a_warning_and_no_more(profile, model, caplog, text):
-    write_profile(profile).write_text(text)
+    write_profile(profile).write_bytes(text.encode(errors="surrogateescape"))
     assert load(model).path == model
     assert "is not usable" in caplog.text
     with pytest.raises(SpecError):
         Profile.from_json(text)
+
+
+values = st.dictionaries(st.text(), json_values, max_size=2)
+versions = st.dictionaries(st.text(), st.text(), max_size=2)
+stamps = st.dictionaries(st.text(), st.integers(), max_size=2)
+profiles = st.builds(
+    Profile,
+    schema=st.just(SCHEMA),
+    options=values,
+    surroundings=st.builds(Surroundings, packages=stamps),
+    fingerprint=st.builds(Fingerprint, packages=versions).map(Fingerprint.to_dict),
+    evidence=values,
+)
+
+
+@given(profiles)
+def test_any_profile_survives_its_json(profile):
+    again = Profile.from_json(profile.to_json())
+    assert again.to_json() == profile.to_json()
+    assert Fingerprint.from_dict(again.fingerprint) == Fingerprint.from_dict(profile.fingerprint)
+
+
+DOCUMENT = {
+    "schema": SCHEMA,
+    "model": (stamp := {"path": "a", "size": 1, "modified_ns": 1, "changed_ns": 1, "sha256": "b"}),
+    "file": stamp,
+    "precision": "fp32",
+    "backend": "onnxruntime",
+    "device": "cpu",
+    "threads": None,
+    "preprocess": "exact",
+    "options": {},
+    "says": "",
+    "recommends": None,
+    "made": "",
+    "surroundings": {"cpu": "c", "cores": 1, "processors": 2, "packages": {}},
+    "fingerprint": {},
+    "evidence": {},
+}
+
+
+@given(mutated(DOCUMENT))
+def test_any_value_in_any_place_is_read_or_refused(document):
+    try:
+        Profile.from_json(json.dumps(document))
+    except SpecError as exc:
+        assert str(exc).isprintable()
+
+
+@given(with_other_keys(DOCUMENT))
+def test_a_key_too_many_or_too_few_is_refused(document):
+    with pytest.raises(SpecError, match=r"unknown key|lacks the key|has schema"):
+        Profile.from_json(json.dumps(document))
 
 
 def test_profiles_are_plain_json(profile):

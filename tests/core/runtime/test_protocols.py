@@ -91,7 +91,8 @@ def test_threads_that_are_no_count_are_refused(threads):
 
 
 def test_unknown_option_suggests_the_closest():
-    with pytest.raises(InputError, match=r"accepted: 'threads', 'config'; did you mean 'threads'"):
+    message = r"\(did you mean 'threads'\?\); accepted: 'threads', 'config'"
+    with pytest.raises(InputError, match=message):
         check_options({"thread": 2}, iter(["threads", "config"]), "fake")
 
 

@@ -68,16 +68,28 @@ def test_backend_is_made_once(install):
 
 def test_unknown_name_suggests_the_closest(install):
     install("first", GOOD)
-    with pytest.raises(BackendNotFoundError, match="registered: 'first'; did you mean 'first'"):
+    with pytest.raises(
+        BackendNotFoundError, match=r"\(did you mean 'first'\?\); registered: 'first'"
+    ):
         get_backend("frist")
 
 
-def test_missing_vendor_names_the_extra(install):
+def test_missing_vendor_of_a_third_party_is_named(install):
     install("first", NO_VENDOR)
-    with pytest.raises(BackendUnavailableError) as caught:
+    with pytest.raises(
+        BackendUnavailableError, match="No module named 'vendor_that_is_not_installed'; install"
+    ):
         get_backend("first")
-    assert "No module named 'vendor_that_is_not_installed'" in str(caught.value)
-    assert "pip install 'edgevit[first]'" in str(caught.value)
+
+
+def test_missing_vendor_of_ours_is_a_line_that_installs_it(install, monkeypatch):
+    install("openvino", "import openvino")
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(BackendUnavailableError) as caught:
+        get_backend("openvino")
+    assert str(caught.value) == (
+        "backend 'openvino' is not installed (python -m pip install 'openvino>=2026.4')"
+    )
 
 
 def test_plugin_that_is_no_backend_is_refused(install):
@@ -122,8 +134,8 @@ def test_auto_lists_every_backend_that_lacks_the_device(install):
     install("first", ACCELERATED)
     with pytest.raises(DeviceError) as caught:
         choose_backend("auto", "tpu")
-    assert "backend 'second'; available: 'cpu'" in str(caught.value)
-    assert "backend 'first'; available: 'npu', 'cpu'" in str(caught.value)
+    assert "backend 'second' (did you mean 'cpu'?); available: 'cpu'" in str(caught.value)
+    assert "available: 'npu', 'cpu'" in str(caught.value)
 
 
 def test_auto_without_a_usable_backend_gives_every_reason(install):
@@ -136,7 +148,9 @@ def test_auto_without_a_usable_backend_gives_every_reason(install):
 
 
 def test_auto_without_plugins_says_what_to_install(install):
-    with pytest.raises(BackendUnavailableError, match="no backend is registered; install one"):
+    with pytest.raises(
+        BackendUnavailableError, match="no backend is registered, because edgevit is not"
+    ):
         choose_backend()
 
 

@@ -185,7 +185,7 @@ def test_an_anchor_out_of_range_is_refused():
         ({"max_detections": 0}, "max_detections must be a whole number from 1 up"),
         ({"max_detections": 2.0}, "max_detections must be a whole number"),
         ({"max_detections": True}, "max_detections must be a whole number"),
-        ({"class_names": ["catt"]}, "'tiny' has no class 'catt'; did you mean 'cat'"),
+        ({"class_names": ["catt"]}, "'tiny' has no class 'catt' .did you mean 'cat'"),
         ({"class_names": "cat"}, "must be a list of names, not the text 'cat'"),
         ({"masks": "png"}, "masks must be one of bool, rle or None, not 'png'"),
     ],
@@ -198,5 +198,5 @@ def test_unusable_parameters_are_refused(parameters, message):
 
 @pytest.mark.parametrize("head", [ANCHORS, BoxHead(Selection())], ids=["anchors", "boxes"])
 def test_masks_of_a_model_without_masks_are_refused(head):
-    with pytest.raises(InputError, match="'tiny' finds boxes only; leave out masks='rle'"):
+    with pytest.raises(InputError, match="'tiny' finds boxes only; leave `masks` out"):
         read({}, head, masks="rle")

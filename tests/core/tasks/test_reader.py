@@ -47,7 +47,7 @@ def read(outputs, geometry, spec, head, wanted):
     return Margin(np.array([best])[: len(names)], names, lead[: len(names)], {})
 '''
 # The row.
-ROW = Task("margin", {"": ClassHead.from_dict}, "top1", "leaders", "cas_vit_xs_cifar10")
+ROW = Task("margin", {"": ClassHead}, "top1", "leaders", "cas_vit_xs_cifar10")
 
 
 @pytest.fixture

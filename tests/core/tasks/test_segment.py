@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from edgevit import Geometry, InputSpec, ModelSpec
 from edgevit.core.image.preprocessor import geometry_of, window_of
@@ -24,31 +26,74 @@ def geometry_for(source, size, resize, crop_pct=1.0):
     return geometry_of(source, window_of(source, spec), size)
 
 
-def interpolated(logits, geometry, stride):
-    """Every pixel for itself, in float64: (C, H, W) values."""
+def plain_logits(logits, geometry, stride):
+    """The plain twin: every pixel for itself, in float64.
+
+    Returns:
+        float64 (H, W, C), the interpolated logits; NaN where the network did not see the pixel.
+    """
     height, width = geometry.source_size
-    _, rows, columns = logits.shape
-    y = geometry.points_to_input(np.stack([np.zeros(height), np.arange(height) + 0.5], 1))[:, 1]
-    x = geometry.points_to_input(np.stack([np.arange(width) + 0.5, np.zeros(width)], 1))[:, 0]
-    v = np.clip(y.astype(np.float64) / stride - 0.5, 0, rows - 1)
-    u = np.clip(x.astype(np.float64) / stride - 0.5, 0, columns - 1)
-    i, j = v.astype(int), u.astype(int)
-    below, right = np.minimum(i + 1, rows - 1), np.minimum(j + 1, columns - 1)
-    p, q = (v - i)[:, None], u - j
-    upper = logits[:, i][:, :, j] * (1 - q) + logits[:, i][:, :, right] * q
-    lower = logits[:, below][:, :, j] * (1 - q) + logits[:, below][:, :, right] * q
-    return upper * (1 - p) + lower * p
+    values = np.full((height, width, len(logits)), np.nan)
+    for row in range(height):
+        for column in range(width):
+            x, y = column + 0.5, row + 0.5
+            if not is_seen(geometry, x, y):
+                continue
+            (u, v) = geometry.points_to_input(np.array([x, y])).astype(np.float64) / stride - 0.5
+            left, right, across = neighbours(u, logits.shape[2])
+            upper, lower, down = neighbours(v, logits.shape[1])
+            above = (1 - across) * logits[:, upper, left] + across * logits[:, upper, right]
+            below = (1 - across) * logits[:, lower, left] + across * logits[:, lower, right]
+            values[row, column] = (1 - down) * above + down * below
+    return values
+
+
+def plain_classes(classes, geometry, stride):
+    """The plain twin: the class of the cell that holds the centre of each pixel."""
+    height, width = geometry.source_size
+    class_map = np.full((height, width), 255)
+    for row in range(height):
+        for column in range(width):
+            x, y = column + 0.5, row + 0.5
+            if is_seen(geometry, x, y):
+                (u, v) = geometry.points_to_input(np.array([x, y])) / stride
+                u, v = min(int(u), classes.shape[1] - 1), min(int(v), classes.shape[0] - 1)
+                class_map[row, column] = classes[v, u]
+    return class_map
+
+
+def is_seen(geometry, x, y):
+    x0, y0, x1, y1 = geometry.source_box
+    return x0 <= x <= x1 and y0 <= y <= y1
+
+
+def neighbours(position, count):
+    """The cells before and after a position, and the share of the second; the map's border goes on.
+
+    Position 0 is the centre of the first cell.
+    """
+    position = min(max(position, 0), count - 1)
+    before = int(position)
+    return before, min(before + 1, count - 1), position - before
 
 
 GEOMETRIES = {
     "same size": SAME,
     "larger": geometry_for((57, 91), (32, 32), "letterbox"),
-    "much larger": geometry_for((331, 200), (32, 48), "letterbox"),
+    "much larger": geometry_for((165, 100), (32, 48), "letterbox"),
     "stretched": geometry_for((40, 100), (32, 32), "stretch"),
     "smaller": geometry_for((5, 7), (32, 32), "letterbox"),
     "one pixel": geometry_for((1, 1), (32, 32), "stretch"),
     "odd input": geometry_for((60, 50), (30, 26), "stretch"),
 }
+
+
+def assert_best(class_map, values):
+    """Each seen pixel has the class whose value is best, but for the rounding of float32."""
+    is_seen = ~np.isnan(values[..., 0])
+    assert (class_map[~is_seen] == 255).all()
+    won = np.take_along_axis(values[is_seen], class_map[is_seen][:, None].astype(int), 1)[:, 0]
+    assert (values[is_seen].max(axis=1, initial=-np.inf) - won < 1e-5).all()  # of logits around 1
 
 
 @pytest.mark.parametrize("geometry", GEOMETRIES.values(), ids=GEOMETRIES.keys())
@@ -58,11 +103,36 @@ def test_every_pixel_has_the_class_whose_interpolated_logit_is_best(geometry, cl
     logits = np.random.default_rng(classes).normal(0, 1, (1, classes, height, width))
     logits = logits.astype(np.float32)
     found = read({"logits": logits}, geometry, names=tuple("abcdefghi"[:classes]))
-    values = interpolated(logits[0].astype(np.float64), geometry, 4)
-    won = np.take_along_axis(values, found.class_map[None].astype(int), 0)[0]
     assert found.class_map.shape == geometry.source_size
     assert found.class_map.dtype == np.uint8
-    assert (values.max(axis=0) - won).max() < 1e-5  # of float32 logits around 1
+    assert_best(found.class_map, plain_logits(logits[0], geometry, 4))
+
+
+@st.composite
+def geometries(draw):
+    """Any part of a small image, whole pixels or not and beyond it too, in any part of an input."""
+    source = draw(st.integers(1, 20)), draw(st.integers(1, 20))
+    size = draw(st.integers(1, 24)), draw(st.integers(1, 24))
+    boxes = []
+    for (height, width), step in ((source, 0.25), (size, 1)):
+        low = [draw(st.integers(0, side - 1)) for side in (width, height)]
+        extent = [draw(st.integers(1, int(side / step))) * step for side in (width, height)]
+        boxes.append((*low, *(a + b for a, b in zip(low, extent, strict=True))))
+    filled = tuple(map(min, boxes[1], (*size[::-1], *size[::-1])))
+    return Geometry(source, boxes[0], size, filled)
+
+
+@settings(max_examples=200, derandomize=True)
+@given(geometries(), st.sampled_from([1, 2, 3, 8]), st.integers(0, 2**32 - 1))
+def test_any_part_of_any_image_is_read_as_pixel_by_pixel(geometry, stride, seed):
+    cells = [-(-side // stride) for side in geometry.input_size]
+    random = np.random.default_rng(seed)
+    logits = random.integers(-2, 3, (1, 3, *cells)).astype(np.float32)  # with ties
+    classes = random.integers(0, 3, (1, *cells))
+    found = read({"logits": logits}, geometry, stride).class_map
+    assert_best(found, plain_logits(logits[0], geometry, stride))
+    found = read({"classes": classes}, geometry, stride).class_map
+    assert np.array_equal(found, plain_classes(classes[0], geometry, stride))
 
 
 def test_logits_beyond_a_chunk_are_all_interpolated(monkeypatch):

@@ -449,7 +449,7 @@ def entry(shape: list[int], start: int, end: int, dtype: str = "F32") -> dict[st
     return {"dtype": dtype, "shape": shape, "data_offsets": [start, end]}
 
 
-def test_safetensors_are_read_without_their_library(path):
+def test_safetensors_are_read(path):
     data = struct.pack("<6f2He", *range(6), 0x3F80, 0xC000, 0.5)
     header = {
         "__metadata__": {"format": "pt"},

@@ -12,12 +12,12 @@ onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 
 import golden  # noqa: E402
 from detections import matched_errors  # noqa: E402
+from value_types import value_types  # noqa: E402
 
 import edgevit  # noqa: E402
 from edgevit import Geometry, InputSpec, ModelSpec  # noqa: E402
 from edgevit.benchmark import Candidate, compare  # noqa: E402
 from edgevit.convert.fp16.convert import convert_to_half  # noqa: E402
-from edgevit.convert.fp16.links import value_types  # noqa: E402
 from edgevit.convert.metadata import embed_multiply_adds, embed_spec  # noqa: E402
 from edgevit.doctor import self_test  # noqa: E402
 from edgevit.errors import ExportError  # noqa: E402
