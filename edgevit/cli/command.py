@@ -42,7 +42,7 @@ class Command(click.Command):
         try:
             return super().invoke(context)
         except EdgeVitError as exc:
-            if "edgevit.debug" in context.meta:
+            if "debug" in context.meta:
                 raise
             tell(exc)
             context.exit(1)
@@ -128,7 +128,7 @@ def _switch(
 
 
 def _set_debug(context: click.Context) -> None:
-    context.meta["edgevit.debug"] = True
+    context.meta["debug"] = True
 
 
 def _set_verbose(context: click.Context) -> None:

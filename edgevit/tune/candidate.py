@@ -33,7 +33,7 @@ class Candidate:
     """One way to run one file.
 
     Args:
-        file: the model's file, or one converted from it.
+        file: which file.
         backend: backend name.
         device: device name, not `auto`.
         threads: threads of one run; None for the backend's default.

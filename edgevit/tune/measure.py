@@ -101,7 +101,7 @@ class Measurer:
         self._is_isolated = True
 
     def close(self) -> None:
-        """Kill all measuring processes, used and spare."""
+        """End all processes."""
         self._end_used()
         while self._spare:
             self._spare.pop().close()
@@ -188,7 +188,7 @@ class WorkerProcess:
         return parsed
 
     def close(self) -> None:
-        """Kill the process, whatever it does, and wait until it is gone."""
+        """End the process."""
         assert self._process.stdin
         assert self._process.stdout
         self._process.kill()

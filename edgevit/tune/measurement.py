@@ -36,7 +36,7 @@ class Measurement:
     """Everything measured of a candidate so far.
 
     Args:
-        candidate: the one that was measured.
+        candidate: which.
         samples: in the order of measuring.
         accuracy: its main figure on the data, 0-1; None where it was not evaluated.
         problem: why it is out: it cannot be run, or is not accurate enough; None otherwise.
@@ -52,7 +52,7 @@ class Measurement:
 
     @property
     def runs(self) -> int:
-        """Number of predictions in all samples together."""
+        """Number of predictions."""
         return sum(len(sample.times_ms) for sample in self.samples)
 
     @property
@@ -67,7 +67,7 @@ class Measurement:
 
     @property
     def images_per_s(self) -> float:
-        """Median over the samples of images per second."""
+        """Median of the samples' rates."""
         return float(np.median([sample.images_per_s for sample in self.samples]))
 
     @property

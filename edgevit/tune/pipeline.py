@@ -103,6 +103,7 @@ class Budget:
     """The time for a search, which runs from when this is made, and whoever watches it."""
 
     def __init__(self, goal: Goal, progress: Progress) -> None:
+        """Start it."""
         self.goal = goal
         self.is_over = False
         self._progress = progress
@@ -125,7 +126,7 @@ class Budget:
         self.check()
 
     def report(self, what: str, done: int, total: int) -> None:
-        """Report progress of what must be finished, whatever time is left."""
+        """Report progress."""
         self._progress(what, done, total)
 
     def say(self, what: str) -> None:

@@ -62,8 +62,8 @@ class TuneReport:
     """What `search` found.
 
     Args:
-        goal: the objective, and its bounds.
-        task: the task that all models have, e.g. `classify`.
+        goal: what was wanted.
+        task: of the models.
         figure: name of the main figure of accuracy.
         reference_accuracy: main figure of the reference, 0-1.
         data: the data set's folder.
