@@ -65,7 +65,9 @@ def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    lacking = [name for name in ("torch", "onnx", "onnxscript") if find_spec(name) is None]
+    lacking = [
+        name for name in ("torch", "onnx", "onnx_ir", "onnxscript") if find_spec(name) is None
+    ]
     if not lacking:
         return
     skip = pytest.mark.skip(reason=f"needs the export extra: {', '.join(lacking)} not installed")

@@ -11,7 +11,7 @@ import click
 from edgevit.cli.options import parse_size
 from edgevit.errors import ExportError
 
-EXPORT_PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime")
+EXPORT_PACKAGES = ("torch", "onnx", "onnx_ir", "onnxscript", "onnxruntime")
 
 
 @click.command()

@@ -19,7 +19,7 @@ from edgevit.evaluate import DataSet
 if TYPE_CHECKING:
     from edgevit.convert import QuantizationReport
 
-PACKAGES = ("onnx", "onnxruntime")
+PACKAGES = ("onnx", "onnx_ir", "onnxruntime")
 PATH = click.Path(path_type=Path)
 ROWS = 12  # of the table, where the rest is shown only when asked for
 
