@@ -102,9 +102,7 @@ def test_an_example_whose_packages_are_not_installed_ends_in_a_sentence(name):
 
 def test_numbered_examples_stay_short():
     long = [
-        n
-        for n in EXAMPLES
-        if n[0].isdigit() and len(EXAMPLES[n].read_text().splitlines()) > 42
+        n for n in EXAMPLES if n[0].isdigit() and len(EXAMPLES[n].read_text().splitlines()) > 42
     ]
     assert long == []
 

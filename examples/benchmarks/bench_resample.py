@@ -15,11 +15,11 @@ from time import perf_counter
 import cv2
 import numpy as np
 
-from edgevit.core.image.normalize import Normalization, preprocess_into
-from edgevit.core.image.resample import resample, resample_plan
+from edgevit.core.image.normalize import Normalization, normalize_into
+from edgevit.core.image.resample import ResamplePlan, resample, resample_plan, resample_planes
 
 SHORT, CROP = 256, 224
-NORMALISATION = Normalization.from_mean_std(
+NORMALIZATION = Normalization.from_mean_std(
     (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), swap_channels=True
 )
 
@@ -49,14 +49,18 @@ def methods(image: np.ndarray) -> dict[str, Callable[[], np.ndarray | None]]:
     box = left * across, top * down, (left + CROP) * across, (top + CROP) * down
     x0, y0, x1, y1 = map(round, box)
     out = np.empty((3, CROP, CROP), np.float32)
+
+    def normalized(plan: ResamplePlan) -> None:
+        normalize_into(resample_planes(image, plan), NORMALIZATION, out)
+
     table: dict[str, Callable[[], np.ndarray | None]] = {
         "exact": lambda: resample(image, exact),
         "fast": lambda: resample(image, fast),
         "cv2 INTER_AREA": lambda: cv2.resize(
             image[y0:y1, x0:x1], (CROP, CROP), interpolation=cv2.INTER_AREA
         ),
-        "exact + normalize": lambda: preprocess_into(image, exact, NORMALISATION, out),
-        "fast + normalize": lambda: preprocess_into(image, fast, NORMALISATION, out),
+        "exact + normalize": lambda: normalized(exact),
+        "fast + normalize": lambda: normalized(fast),
     }
     if find_spec("PIL") is None:
         return table

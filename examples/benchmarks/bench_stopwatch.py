@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 import edgevit
 from edgevit.benchmark import BenchmarkReport
 from edgevit.benchmark.arithmetic import MatrixProduct
-from edgevit.benchmark.measure import PAIRS, Lane
+from edgevit.benchmark.measure import PAIRS, CandidateRun
 
 PICTURE = Path(__file__).parents[1] / "pictures" / "airliner.jpg"
 
@@ -26,7 +26,7 @@ def both(
 
     Both measure the same session: two of the same model differ by some percent, each load anew.
     """
-    lane = Lane(predictor, image, threads)
+    lane = CandidateRun(predictor, image, threads)
     batch, geometry = predictor.preprocess(image)
     feeds = predictor.feeds(batch, image_size=geometry.filled_size, max_masks=0)
     times = []

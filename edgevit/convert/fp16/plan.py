@@ -62,7 +62,7 @@ DECISIONS = (
     *("Floor", "Ceil", "Round", "TopK", "ArgMax", "ArgMin", "NonMaxSuppression", "NonZero"),
     *("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"),
 )
-NORMALISATIONS = (
+NORMALIZATIONS = (
     *("LayerNormalization", "InstanceNormalization", "GroupNormalization", "Softmax"),
 )
 CUT = "RoiAlign"  # its second input are the boxes
@@ -119,7 +119,7 @@ def _names_around(node: ir.Node) -> set[str | None]:
 
 def _deciding(graph: ir.Graph) -> set[ir.Node]:
     """What leads to a decision from the last product or normalization before it."""
-    stops = of_types(graph, *PRODUCTS, *NORMALISATIONS, CUT)
+    stops = of_types(graph, *PRODUCTS, *NORMALIZATIONS, CUT)
     return reached(_decisions(graph), makers_of, stops)
 
 

@@ -32,7 +32,7 @@ CLOUDS = Clouds(
 SEA = Sea(wind=(-0.6, 0.8), length=22.0, steepness=0.12, color=(0.012, 0.045, 0.065), seed=3)
 
 CONTAINER_SIZE = np.array([6.1, 2.44, 2.56])
-CONTAINER_COLOURS = (
+CONTAINER_COLORS = (
     (0.45, 0.07, 0.04),
     (0.05, 0.16, 0.36),
     (0.52, 0.24, 0.05),
@@ -102,7 +102,7 @@ def _containers() -> list[Part]:
             middle = (row - (2 if x < 20 else 1)) * 2.62
             for tier in range(int(random.integers(2, 4)) + (bay in (1, 2, 4))):
                 low = np.array([x, middle - 1.22, DECK + 1.0 + tier * 2.62])
-                color = CONTAINER_COLOURS[random.integers(len(CONTAINER_COLOURS))]
+                color = CONTAINER_COLORS[random.integers(len(CONTAINER_COLORS))]
                 parts.append(box(low, low + CONTAINER_SIZE, _corrugated(color, low[2]), 0.06))
     return parts
 
