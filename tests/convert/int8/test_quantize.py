@@ -155,7 +155,7 @@ def test_the_report_names_every_layer_and_what_few_pictures_mean(int8):
     assert [layer["layer"] for layer in document["layers"]] == ["mix", "fc1", "fc2"]
     assert {layer["precision"] for layer in document["layers"]} == {"int8"}
     assert set(document["rules"]) == {"minmax", "percentile", "entropy"}
-    assert document["notes"][0].startswith("only 6 pictures calibrated the model")
+    assert document["notes"][0].startswith("only 6 images calibrated the model")
     assert "the form that onnxruntime computes fast" in document["notes"][1]
 
 
@@ -196,8 +196,8 @@ def test_unreadable_pictures_are_left_out_and_named(small, pictures, tmp_path):
     paths = [*images_in(pictures), broken]
     report = quantize(small, tmp_path / "int8.onnx", paths, target="tensorrt")
     assert (report.images, list(report.skipped)) == (6, [str(broken)])
-    assert "1 pictures could not be read and were left out" in report.notes[1]
-    with pytest.raises(QuantizationError, match="no calibration picture can be read"):
+    assert "1 images could not be read and were left out" in report.notes[1]
+    with pytest.raises(QuantizationError, match="no calibration image can be read"):
         quantize(small, tmp_path / "none.onnx", [broken], target="tensorrt")
 
 
@@ -217,7 +217,7 @@ def test_the_gate_measures_before_and_after_and_refuses(small, pictures, tmp_pat
             tmp_path / "data", lambda pixels: predictor.classify(pixels, top_k=1).class_names[0]
         )
     output, paths = tmp_path / "int8.onnx", images_in(pictures)
-    with pytest.raises(QuantizationError, match=r"loses 0\.00 points of top1 on 4 pictures"):
+    with pytest.raises(QuantizationError, match=r"loses 0\.00 points of top1 on 4 images"):
         quantize(small, output, paths, target="tensorrt", data=truth, max_drop=-1)
     assert not output.exists()
     report = quantize(small, output, paths, target="tensorrt", data=truth)
@@ -238,7 +238,7 @@ def test_what_cannot_be_quantized_is_refused(small, int8, pictures, tmp_path):
         quantize(tmp_path / "bare.onnx", output, paths)
     with pytest.raises(InputError, match="rule must be one of auto, minmax"):
         quantize(small, output, paths, rule="median")
-    with pytest.raises(InputError, match="backend must be one of auto, openvino"):
+    with pytest.raises(InputError, match="target must be one of auto, openvino"):
         quantize(small, output, paths, target="tflite")
     with pytest.raises(InputError, match="is not there; make it first"):
         quantize(small, tmp_path / "absent" / "out.onnx", paths)
