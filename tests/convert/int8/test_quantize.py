@@ -146,7 +146,7 @@ def test_the_spec_travels_on_and_says_what_calibrated_it(int8):
     with Predictor(path, backend="onnxruntime") as predictor:
         spec = predictor.spec
     assert (spec.name, spec.class_names) == ("small_int8", ("red", "green", "blue"))
-    assert f"int8 calibrated on 6 pictures ({report.rule})" in spec.provenance.exporter
+    assert f"int8 calibrated on 6 images ({report.rule})" in spec.provenance.exporter
     assert spec.provenance.precision == "int8"
 
 
