@@ -58,7 +58,8 @@ def _draw_classes(canvas: Image, result: Classification) -> None:
     line, width = _line_height(canvas), canvas.shape[1]
     rows = min(len(result), canvas.shape[0] // line)
     for row in range(rows):
-        strip = _strip(canvas, row, rows, line, max(width // 2, min(width, 12 * line)))
+        dark = max(width // 2, min(width, 12 * line))
+        strip = _strip(canvas, row, rows, line=line, width=dark)
         filled = round(float(result.scores[row]) * strip.shape[1])
         strip[line // 8 : line - line // 8, :filled] = BAR
         _write(strip, f"{result.class_names[row]} {result.scores[row]:.0%}", line // 4)
@@ -102,7 +103,7 @@ def _draw_legend(canvas: Image, result: Segmentation) -> None:
     texts = [f"{result.class_names[i]} {counts[i] / result.class_map.size:.0%}" for i in ids[:rows]]
     width = max((_text_width(text, line) for text in texts), default=0) + 3 * line // 2
     for row, text in enumerate(texts):
-        strip = _strip(canvas, row, rows, line, width)
+        strip = _strip(canvas, row, rows, line=line, width=width)
         strip[line // 6 : line - line // 6, line // 6 : line] = result.palette[ids[row]]
         _write(strip, text, line + line // 4)
 
@@ -120,7 +121,7 @@ def _line_height(canvas: Image) -> int:
     return max(12, min(int(height), int(width)) // 16)
 
 
-def _strip(canvas: Image, row: int, rows: int, line: int, width: int) -> Image:
+def _strip(canvas: Image, row: int, rows: int, *, line: int, width: int) -> Image:
     """Darken the strip of a row in the lower left, and answer it as a view."""
     top = canvas.shape[0] - (rows - row) * line
     strip: Image = canvas[top : top + line, :width]

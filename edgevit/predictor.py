@@ -359,7 +359,7 @@ class Predictor:
 
     def _read(self, outputs: Mapping[str, AnyArray], geometry: Geometry, wanted: Any) -> Result:
         own = self._signature.outputs_of(outputs)
-        return self._reader.read(own, geometry, self.spec, self.head, wanted)
+        return self._reader.read(own, geometry, spec=self.spec, head=self.head, wanted=wanted)
 
     def _take_buffer(self) -> NDArray[np.float32]:
         try:

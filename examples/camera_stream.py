@@ -56,6 +56,7 @@ def pressed_key(picture):
         if HAS_DISPLAY:
             cv2.imshow("edgevit", picture)
             return chr(cv2.waitKey(1) & 0xFF)
+    return None
 
 
 def main():

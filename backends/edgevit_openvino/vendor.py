@@ -23,7 +23,7 @@ def _import_fails(name: str) -> Iterator[None]:
     if name in sys.modules:
         yield
         return
-    modules = cast(dict[str, ModuleType | None], sys.modules)
+    modules = cast("dict[str, ModuleType | None]", sys.modules)
     modules[name] = None
     try:
         yield

@@ -66,4 +66,6 @@ class TensorRTBackend:
         """Load a model; see `edgevit.backend.Backend`."""
         from edgevit_tensorrt.loading import load
 
-        return load(model, device, self.devices(), options, self._driver)
+        return load(
+            model, device=device, available=self.devices(), options=options, driver=self._driver
+        )

@@ -86,7 +86,7 @@ class OutputMemory(trt.IOutputAllocator):
             self.memory = self._gpu.allocate(self._size)
         return self.memory.address
 
-    def reallocate_output_async(
+    def reallocate_output_async(  # noqa: PLR0917 - TensorRT passes by place
         self, tensor_name: str, memory: Any, size: int, alignment: int, stream: int
     ) -> int:
         """The same, for versions that tell the stream."""

@@ -31,6 +31,7 @@ def dla_cores(driver: Driver) -> int:
 
 def load(
     model: Path,
+    *,
     device: str,
     available: Sequence[str],
     options: Mapping[str, object],

@@ -68,15 +68,15 @@ def read_options(options: Mapping[str, object]) -> Options:
     """
     check_options(options, NAMES, "tensorrt")
     build = BuildOptions(
-        workspace=_number(options, "workspace", None, 1),
+        workspace=_number(options, "workspace", None, least=1),
         tf32=_flag(options, "tf32", False),
-        optimization_level=_number(options, "optimization_level", None, 0, 5),
+        optimization_level=_number(options, "optimization_level", None, least=0, most=5),
         profiles=_profiles(options.get("profiles")),
     )
     return Options(
         build=build,
         threads=threads_option(options, usable_cores()),
-        contexts=_number(options, "contexts", 2, 1) or 2,
+        contexts=_number(options, "contexts", 2, least=1) or 2,
         cuda_graph=_flag(options, "cuda_graph", True),
         cache=_cache_folder(options.get("cache", True)),
     )
@@ -86,6 +86,7 @@ def _number(
     options: Mapping[str, object],
     name: str,
     default: int | None,
+    *,
     least: int,
     most: int | None = None,
 ) -> int | None:

@@ -149,7 +149,7 @@ def compare(
             lane.pairs.clear()
         is_interrupted = False
         try:
-            _take_turns(lanes, list(products.values()), runs, watch, progress)
+            _take_turns(lanes, list(products.values()), runs, watch=watch, progress=progress)
             _map_in_turn(lanes, runs, progress)
             _start_in_turn(lanes, runs, starts, progress)
         except KeyboardInterrupt:
@@ -196,6 +196,7 @@ def _take_turns(
     lanes: Sequence[CandidateRun],
     products: Sequence[MatrixProduct],
     runs: int,
+    *,
     watch: MachineMonitor,
     progress: Progress,
 ) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +19,7 @@ from edgevit.cli.command import Group, examples
 from edgevit.cli.options import json_option, runtime_options
 from edgevit.core.cache.digests import file_digests
 from edgevit.core.cache.entry import Record
-from edgevit.core.cache.files import cache_dir
+from edgevit.core.cache.files import absolute_path, cache_dir
 from edgevit.core.cache.folder import EntryFiles, Limits, cache_folders, entries, prune
 from edgevit.errors import EdgeVitError
 from edgevit.predictor import Predictor
@@ -61,7 +60,7 @@ def list_entries(*, as_json: bool) -> None:
 @json_option
 def why(*, model: str, as_json: bool) -> None:
     """Say of each compiled model of MODEL why it was built, and whether it is still whole."""
-    path = Path(os.path.abspath(find_model(model)))
+    path = absolute_path(find_model(model))
     with _readable():
         files = file_digests(path)
         checked = [(entry, *entry.check()) for entry in _all_entries()]

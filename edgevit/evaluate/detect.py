@@ -86,10 +86,10 @@ def detection_figures(predictor: Predictor, data: DataSet, loop: TimedLoop) -> F
     records: list[Record] = []
     for image, result in loop.answers(samples, predict):
         records += to_coco(result, image["id"], category_ids)
-    image_ids = [image["id"] for image in samples]
+    image_ids, ids = [image["id"] for image in samples], list(category_ids.values())
     kinds = ("bbox", "segm") if masks else ("bbox",)
     evaluators = {
-        kind: _evaluated(truth, records, kind, image_ids, list(category_ids.values()))
+        kind: _evaluated(truth, records, kind, image_ids=image_ids, category_ids=ids)
         for kind in kinds
     }
     rows = _rows(truth, set(image_ids), category_ids, predictor.spec)
@@ -206,6 +206,7 @@ def _evaluated(
     truth: CocoTruth,
     records: Sequence[Record],
     kind: str,
+    *,
     image_ids: list[int],
     category_ids: list[int],
 ) -> Any:  # pycocotools has no types

@@ -61,6 +61,25 @@ class ExportReport:
     notes: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What file is to be written.
+
+    Args:
+        spec: of the float32 graph.
+        destination: the file.
+        form: one of `FORMS`.
+        dynamic_batch: whether it takes any batch size.
+        notes: what the user should know already.
+    """
+
+    spec: ModelSpec
+    destination: Path
+    form: str
+    dynamic_batch: bool
+    notes: tuple[str, ...]
+
+
 def export_model(
     variant: str,
     output: str | os.PathLike[str],
@@ -128,7 +147,7 @@ def export_model(
     loaded = None if checkpoint is None else read_checkpoint(checkpoint, weights=weights)
     found = _num_classes(num_classes, kind, loaded)
     names = _class_names(class_names, found, definition)
-    module = _build(definition, kind, len(names), loaded, variant)
+    module = _build(definition, kind, len(names), loaded)
     graph_head = kind.graph_head(module, size, segment_output)
     evaluation = definition.evaluation(size)
     spec = ModelSpec(
@@ -147,58 +166,49 @@ def export_model(
     )
     notes = _notes(loaded)
     del loaded  # as large as the module
-    precision = "half_weights" if half_weights else precision
-    return _write(module, graph_head, spec, destination, precision, dynamic_batch, notes, progress)
+    form = "half_weights" if half_weights else precision
+    request = _Request(spec, destination, form, dynamic_batch, notes)
+    return _write(module, graph_head, request, progress)
 
 
 def _write(
-    module: nn.Module,
-    graph_head: GraphHead,
-    spec: ModelSpec,
-    destination: Path,
-    precision: str,
-    dynamic_batch: bool,
-    notes: tuple[str, ...],
-    progress: Progress,
+    module: nn.Module, graph_head: GraphHead, request: _Request, progress: Progress
 ) -> ExportReport:
-    size = spec.input.size
+    size = request.spec.input.size
     progress("tracing the deploy form")
     model = graph_from_module(
-        graph_head.attach(deploy(module, size, half=precision == "fp16")).eval(),
+        graph_head.attach(deploy(module, size, half=request.form == "fp16")).eval(),
         size,
         outputs=graph_head.outputs,
         settings=graph_head.settings,
-        dynamic_batch=dynamic_batch,
+        dynamic_batch=request.dynamic_batch,
     )
     gc.collect()  # PyTorch's traces hold the weights and refer to themselves
     progress("comparing the graph with the module in ONNX Runtime")
     image = test_image()
-    batch = preprocessed(image, spec.input)
+    batch = preprocessed(image, request.spec.input)
     outputs, max_error = answer_and_difference(model, module, graph_head, batch)
-    form = FORMS[precision](Verified(model, module, graph_head, image, batch, outputs), spec)
-    progress(f"writing {destination}")
+    verified = Verified(model, module, graph_head, image, batch, outputs)
+    form = FORMS[request.form](verified, request.spec)
+    progress(f"writing {request.destination}")
     embed_spec(form.model, form.spec)
     count = graph_head.count(module, size)
     embed_multiply_adds(form.model, count)
     content = form.model.SerializeToString()
-    save_model(destination, content)
+    save_model(request.destination, content)
     return ExportReport(
-        path=destination,
+        path=request.destination,
         spec=form.spec,
         nodes=len(form.model.graph.node),
         size_bytes=len(content),
         multiply_adds=count,
         max_error=max_error,
-        notes=(*notes, *form.notes),
+        notes=(*request.notes, *form.notes),
     )
 
 
 def _build(
-    definition: Definition,
-    kind: HeadExporter,
-    num_classes: int,
-    loaded: Checkpoint | None,
-    variant: str,
+    definition: Definition, kind: HeadExporter, num_classes: int, loaded: Checkpoint | None
 ) -> nn.Module:
     torch.manual_seed(0)
     widths = kind.widths(loaded.state_dict) if loaded else {}
@@ -207,7 +217,7 @@ def _build(
         others = {
             name: partial(_hollow, other, num_classes, widths)
             for name, other in DEFINITIONS.items()
-            if name != variant and other.head == definition.head
+            if other is not definition and other.head == definition.head
         }
         load_strictly(module, loaded.state_dict, variants=others)
     return module.eval()

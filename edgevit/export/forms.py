@@ -93,7 +93,9 @@ def in_half(verified: Verified, spec: ModelSpec) -> StoredGraph:
     """
     batch, graph_head = verified.batch, verified.graph_head
     half = fp16_graph(verified.model, range_batches(batch, spec.input), graph_head.settings)
-    outputs, _ = answer_and_difference(half.rounded, verified.module, graph_head, batch, HALF)
+    outputs, _ = answer_and_difference(
+        half.rounded, verified.module, graph_head, batch, rounding=HALF
+    )
     differences = {
         name: relative_difference(verified.outputs[name], outputs[name])
         for name in graph_head.recorded

@@ -49,7 +49,7 @@ def _suppress_shapes(
 
 
 @torch.library.custom_op("edgevit::cut", mutates_args=())
-def cut(
+def cut(  # noqa: PLR0917 - the exporter passes by place
     levels: Sequence[Tensor], boxes: Tensor, chosen: Tensor, strides: Sequence[int], cells: int
 ) -> Tensor:
     """Cut boxes out of levels, each to a square of cells; see `RoIAlign`.
@@ -74,7 +74,7 @@ def cut(
 
 
 @cut.register_fake
-def _cut_shapes(
+def _cut_shapes(  # noqa: PLR0917 - the exporter passes by place
     levels: Sequence[Tensor], boxes: Tensor, chosen: Tensor, strides: Sequence[int], cells: int
 ) -> Tensor:
     return boxes.new_empty(boxes.shape[0], levels[0].shape[1], cells, cells)
@@ -105,7 +105,7 @@ def _suppress_graph(boxes: Value, scores: Value, iou_threshold: float, limit: in
     return op.Gather(places, order), kept
 
 
-def _cut_graph(
+def _cut_graph(  # noqa: PLR0917 - the exporter passes by place
     levels: Sequence[Value], boxes: Value, chosen: Value, strides: Sequence[int], cells: int
 ) -> Value:
     corner, opposite = op.Split(boxes, axis=1, num_outputs=2)

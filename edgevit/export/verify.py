@@ -40,6 +40,7 @@ def answer_and_difference(
     module: nn.Module,
     graph_head: GraphHead,
     batch: NDArray[np.float32],
+    *,
     rounding: Rounding = FLOAT,
 ) -> tuple[dict[str, NDArray[Any]], float]:
     """Compare a graph with its module on a batch and on noise.

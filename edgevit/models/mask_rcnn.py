@@ -220,6 +220,7 @@ class MaskRCNN(nn.Module):
         self,
         backbone: nn.Module,
         neck: FPN,
+        *,
         rpn_head: RPNHead,
         roi_head: RoIHead,
         config: MaskRCNNConfig,
@@ -317,7 +318,7 @@ def mask_rcnn(
     return MaskRCNN(
         backbone,
         four_level_fpn(map_channels(backbone), channels, strided_levels=1),
-        RPNHead(channels, config.anchors.per_cell),
-        RoIHead(bbox_head, mask_head, config),
-        config,
+        rpn_head=RPNHead(channels, config.anchors.per_cell),
+        roi_head=RoIHead(bbox_head, mask_head, config),
+        config=config,
     )

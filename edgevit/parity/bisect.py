@@ -112,6 +112,7 @@ class Probe:
         sides: tuple[Side, Side],
         graphs: tuple[Graph, Graph],
         feeds: Mapping[str, AnyArray],
+        *,
         limits: Limits,
         options: Mapping[str, object],
     ) -> None:
@@ -229,7 +230,7 @@ def first_divergence(
     options = {} if threads is None else {"threads": threads}
     try:
         graphs = read_graph(Path(reference.path)), read_graph(Path(side.path))
-        probe = Probe((reference, side), graphs, feeds, limits, options)
+        probe = Probe((reference, side), graphs, feeds, limits=limits, options=options)
         return _searched(probe, graphs, progress)
     except InputError:  # of the caller's making
         raise

@@ -15,6 +15,7 @@ def matched_boxes(
     class_ids: NDArray[np.integer],
     other_boxes: Boxes,
     other_class_ids: NDArray[np.integer],
+    *,
     min_iou: float,
 ) -> tuple[Places, Places, NDArray[np.float32]]:
     """Pair boxes of the same class, best overlap first, each at most once.

@@ -79,7 +79,11 @@ class DetectorDecisions:
     def add(self, reference: Detections, other: Detections) -> bool:
         """Match by class and overlap; what has no partner on the other side is counted as such."""
         first, second, ious = matched_boxes(
-            reference.boxes, reference.class_ids, other.boxes, other.class_ids, MATCH_IOU
+            reference.boxes,
+            reference.class_ids,
+            other.boxes,
+            other.class_ids,
+            min_iou=MATCH_IOU,
         )
         is_same = ious >= self._min_iou
         if reference.masks is not None:

@@ -78,7 +78,7 @@ def compare(
         task, mode = sides[0].spec.task, sides[0].preprocess_mode
         if bisect:
             reports = [
-                _bisected(pair, report, sides[0], threads, progress)
+                _bisected(pair, report, sides[0], threads=threads, progress=progress)
                 for pair, report in zip(pairs, reports, strict=True)
             ]
     folder, count = str(data.folder), len(images)
@@ -97,7 +97,12 @@ def _answer_all(
 
 
 def _bisected(
-    pair: Pair, report: PairReport, reference: Predictor, threads: int | None, progress: Progress
+    pair: Pair,
+    report: PairReport,
+    reference: Predictor,
+    *,
+    threads: int | None,
+    progress: Progress,
 ) -> PairReport:
     if report.is_parity:
         return report

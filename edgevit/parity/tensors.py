@@ -195,7 +195,7 @@ def _by_overlap(reference: Outputs, other: Outputs) -> Pairs:
         ]
         for name in ("boxes", "class_ids")
     )
-    first, second, _ = matched_boxes(boxes[0], ids[0], boxes[1], ids[1], MATCH_IOU)
+    first, second, _ = matched_boxes(boxes[0], ids[0], boxes[1], ids[1], min_iou=MATCH_IOU)
     pairs: Pairs = {}
     for name in ("boxes", "scores", "masks"):
         if name in reference:

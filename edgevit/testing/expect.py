@@ -69,7 +69,7 @@ def compare(outputs: Mapping[str, AnyArray], expected: Arrays, device: str, when
 
 
 def check_answer(
-    session: Session, device: str, model: Model, when: str, batch: int = 2, scale: float = 100
+    session: Session, device: str, model: Model, when: str, *, batch: int = 2, scale: float = 100
 ) -> None:
     """Run a model of the kit and compare with what NumPy answers."""
     feeds = model.feeds(batch, scale)

@@ -115,7 +115,7 @@ def batch_may_grow_and_shrink(backend: Backend, device: str) -> None:
     """One session takes any length on a free axis, up and down."""
     with loaded(backend, device, PAIR) as session:
         for batch in (1, 2, 5, 3, 4, 1, 5):
-            check_answer(session, device, PAIR, f"batch {batch}", batch)
+            check_answer(session, device, PAIR, f"batch {batch}", batch=batch)
 
 
 def wrong_feeds_are_refused(backend: Backend, device: str) -> None:
@@ -218,7 +218,7 @@ def sessions_run_on_several_threads(backend: Backend, device: str) -> None:
     def work(scale: int) -> None:
         with loaded(backend, device, PAIR) as own:
             for number in range(30):
-                check_answer(own, device, PAIR, "on a thread", 1 + number % 3, scale)
+                check_answer(own, device, PAIR, "on a thread", batch=1 + number % 3, scale=scale)
 
     with loaded(backend, device, CONVOLUTION) as session, ThreadPoolExecutor(4) as threads:
         check_answer(session, device, CONVOLUTION, "on the thread it was loaded on")

@@ -128,7 +128,7 @@ def model_files(
         if precision == own or (precisions is not None and precision not in precisions):
             continue
         try:
-            path = _converted(model, precision, images, convert, say)
+            path = _converted(model, precision, images, convert=convert, say=say)
         except EdgeVitError as exc:
             notes.append(f"{model.name}: {precision} is left out: {exc}")
         else:
@@ -137,7 +137,7 @@ def model_files(
 
 
 def _converted(
-    model: Path, precision: str, images: Sequence[Path], convert: Converter, say: Say
+    model: Path, precision: str, images: Sequence[Path], *, convert: Converter, say: Say
 ) -> Path:
     path = converted_dir() / f"{model.stem}-{precision}-{_key(model, images)}.onnx"
     if path.is_file():

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from edgevit.core.cache.files import absolute_path
 from edgevit.core.model.metadata import read_metadata
 from edgevit.core.model.spec import METADATA_KEY, ModelSpec
 from edgevit.core.runtime.profile import FileStamp, stamp
@@ -119,7 +120,7 @@ def read_inputs(
 
 def _read_models(models: Model | Sequence[Model]) -> list[SourceModel]:
     named = [models] if models is None or isinstance(models, str | os.PathLike) else models
-    paths = list(dict.fromkeys(Path(os.path.abspath(find_model(model))) for model in named))
+    paths = list(dict.fromkeys(absolute_path(find_model(model)) for model in named))
     if not paths:
         raise InputError("there is no model to tune; pass at least one")
     found = [SourceModel(path, _read_spec(path), stamp(path)) for path in paths]

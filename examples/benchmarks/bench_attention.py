@@ -211,7 +211,7 @@ def memory_mib(path: Path, backend: str, threads: int) -> float:
 
 
 def measure(
-    shape: tuple[int, int, int], backends: list[str], threads: int, runs: int, folder: Path
+    shape: tuple[int, int, int], backends: list[str], folder: Path, *, threads: int, runs: int
 ) -> list[Candidate]:
     """Measure every layer for (dim, heads, side) on every runtime."""
     dim, heads, side = shape
@@ -293,7 +293,11 @@ def main() -> None:
         title = f"{dim} channels, {heads} heads, {side}x{side} tokens"
         with tempfile.TemporaryDirectory() as folder:
             results[title] = measure(
-                (dim, heads, side), backends, arguments.threads, arguments.runs, Path(folder)
+                (dim, heads, side),
+                backends,
+                Path(folder),
+                threads=arguments.threads,
+                runs=arguments.runs,
             )
         print_table(title, results[title], backends)
     if arguments.plot:

@@ -166,7 +166,7 @@ def _fused_products(graph: Any) -> dict[str, str]:
 RUNTIMES = {"onnxruntime": OnnxRuntime, "openvino": OpenVINO}
 
 
-def limit(runtime: str, model: bytes, threads: int, batch: Batch, runs: int) -> float:
+def limit(runtime: str, model: bytes, batch: Batch, *, threads: int, runs: int) -> float:
     """All nodes' time over that of the arithmetic, medians of the nodes over the runs."""
     times: dict[tuple[object, object], list[object]] = {}
     for name, kind, spent in RUNTIMES[runtime].node_times(model, threads, batch, runs):
@@ -213,7 +213,8 @@ def main() -> None:
         for name, found in rows.items():
             runs = [RUNTIMES[name](file, threads) for file in files]
             plain, ours = medians_ms(runs, batch, arguments.runs)
-            found.append((plain / ours, limit(name, files[0], threads, batch, arguments.runs)))
+            bound = limit(name, files[0], batch, threads=threads, runs=arguments.runs)
+            found.append((plain / ours, bound))
             times = f"{plain:9.2f} {ours:10.2f} {found[-1][0]:6.3f} {found[-1][1]:6.3f}"
             print(f"{variant:23} {name:12} {times}", flush=True)
     for name, found in rows.items():

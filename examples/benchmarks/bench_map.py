@@ -56,6 +56,7 @@ def rate(work: Callable[[], None], count: int) -> float:
 def rates(
     predictors: list[edgevit.Predictor],
     image: NDArray[np.uint8],
+    *,
     count: int,
     rounds: int,
     workers: int | None,
@@ -101,7 +102,13 @@ def main() -> None:
         )
         for given in options
     ]
-    found = rates(predictors, image, arguments.count, arguments.rounds, arguments.workers)
+    found = rates(
+        predictors,
+        image,
+        count=arguments.count,
+        rounds=arguments.rounds,
+        workers=arguments.workers,
+    )
     print(f"{predictors[0]!r}, pictures a second")
     print("streams   loop    map  map/loop  over the first: loop    map")
     for given, row in zip(options, found, strict=True):

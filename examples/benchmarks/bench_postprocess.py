@@ -70,7 +70,7 @@ def candidates(anchors: np.ndarray, around_objects: bool) -> Outputs:
 def detector(outputs, geometry, spec, head, **wanted):
     """What reads a detector's outputs, its parameters checked before."""
     parameters = detect.parameters(spec, head, **wanted)
-    return lambda: detect.read(outputs, geometry, spec, head, parameters)
+    return lambda: detect.read(outputs, geometry, spec=spec, head=head, wanted=parameters)
 
 
 def detection(around_objects: bool) -> Pair:
@@ -140,7 +140,7 @@ def segmentation(kind: str, values: np.ndarray) -> Pair:
         planes = [cv2.resize(plane[:rows], size) for plane in values[0]]
         return np.stack(planes).argmax(axis=0).astype(np.uint8)
 
-    return lambda: segment.read(outputs, geometry, spec, head, None), plain
+    return lambda: segment.read(outputs, geometry, spec=spec, head=head, wanted=None), plain
 
 
 def border_share(values: np.ndarray) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import os
 import time
 from collections import Counter
 from collections.abc import Collection
@@ -260,4 +259,4 @@ def write_checkpoint(state: dict[str, Any], path: Path) -> None:  # Any: tensors
     """Write a checkpoint so that `path` is never half a file."""
     partial = path.with_suffix(".partial")
     torch.save(state, partial)
-    os.replace(partial, path)
+    partial.replace(path)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, distributed, multiprocessing, nn
@@ -64,7 +63,7 @@ def run_workers(function: Callable[..., None], count: int, *arguments: object) -
         return
     store = distributed.TCPStore(HOST, 0, is_master=True, wait_for_workers=False)
     # A daemon ends with this process, so that Ctrl-C leaves no worker behind.
-    multiprocessing.spawn(_work, (count, store.port, function, arguments), count, daemon=True)
+    multiprocessing.spawn(_work, (count, store.port, function, *arguments), count, daemon=True)
 
 
 def _work(
@@ -72,7 +71,7 @@ def _work(
     count: int,
     port: int,
     function: Callable[..., None],
-    arguments: tuple[Any, ...],  # Any: what `function` takes
+    *arguments: object,
 ) -> None:
     torch.set_num_threads(1)
     store = distributed.TCPStore(HOST, port, is_master=False)

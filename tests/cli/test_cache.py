@@ -183,7 +183,7 @@ def test_prune_removes_damage_and_says_what(tiny, folder):
     next(folder.glob("*.json")).write_bytes(b"{}")
     (folder / "notes.txt").write_text("mine")
     assert ".json is not a whole record, 0.0 MiB" in run("prune").output
-    assert os.listdir(folder) == ["notes.txt"]
+    assert [path.name for path in folder.iterdir()] == ["notes.txt"]
 
 
 @pytest.mark.parametrize("size", ["much", "-1", "2X", "1.G"])

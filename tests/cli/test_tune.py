@@ -90,9 +90,18 @@ def test_there_is_nothing_to_explain(tiny):
 def test_reasons_stand_below_the_table(capsys):
     row = {
         **dict.fromkeys(("rss_mib", "accuracy"), None),
-        **{"model": "m.onnx", "precision": "int8", "backend": "openvino", "device": "cpu"},
-        **{"threads": 2, "streams": 1, "spinning": "default", "preprocess": "exact"},
-        **{"p50_ms": 1.0, "p95_ms": 2.0, "runs": 3, "is_pareto": False},
+        "model": "m.onnx",
+        "precision": "int8",
+        "backend": "openvino",
+        "device": "cpu",
+        "threads": 2,
+        "streams": 1,
+        "spinning": "default",
+        "preprocess": "exact",
+        "p50_ms": 1.0,
+        "p95_ms": 2.0,
+        "runs": 3,
+        "is_pareto": False,
     }
     reason = "loses 5.00 points of accuracy, more than 1"
     rows = [{**row, "problem": reason}, {**row, "threads": 1, "problem": reason}]

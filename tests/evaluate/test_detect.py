@@ -292,7 +292,7 @@ def damaged(document, change):
     ("change", "message"),
     [
         (lambda d: d.pop("images"), "are not COCO instances, .*KeyError"),
-        (lambda d: d["images"].clear(), "name no picture"),
+        (lambda d: d["images"].clear(), "name no image"),
         (lambda d: d["annotations"][0].pop("bbox"), "are not COCO instances"),
         (lambda d: d["images"][0].pop("height"), "are not COCO instances"),
         (lambda d: d["images"][0].update(height=64, width=48), "is 48x64 .* are for 64x48"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,6 +18,7 @@ def accuracy_of(
     source: Path,
     content: bytes,
     data: DataSet | str | os.PathLike[str] | None,
+    *,
     max_drop: float,
     threads: int | None,
     progress: Callable[[str, int, int], object],
@@ -41,7 +43,7 @@ def accuracy_of(
         file = Path(folder) / "quantized.onnx"
         file.write_bytes(content)
         before, after = (
-            _evaluated(path, data, threads, step, progress)
+            _evaluated(path, data, threads, partial(progress, step))
             for path, step in ((source, "accuracy before"), (file, "accuracy after"))
         )
     found = _compared(before, after)
@@ -59,11 +61,10 @@ def _evaluated(
     path: Path,
     data: DataSet | str | os.PathLike[str],
     threads: int | None,
-    step: str,
-    progress: Callable[[str, int, int], object],
+    progress: Callable[[int, int], object],
 ) -> EvaluationReport:
     with Predictor(path, threads=threads) as predictor:
-        return evaluate(predictor, data, progress=lambda done, total: progress(step, done, total))
+        return evaluate(predictor, data, progress=progress)
 
 
 def _compared(before: EvaluationReport, after: EvaluationReport) -> Accuracy:

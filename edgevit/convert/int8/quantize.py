@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +57,18 @@ class _Request:
     max_error: float
     keep_float: Sequence[str]
     threads: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Observed:
+    """A float32 graph, what of it can be quantized, and what these products' tensors held."""
+
+    model: ir.Model
+    products: Sequence[Product]
+    ranges: Mapping[str, Range]
+
+    def thresholds(self, rule: Callable[[Range], float]) -> dict[str, float]:
+        return {tensor: rule(found) for tensor, found in self.ranges.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +146,9 @@ def quantize(
     choice = _choose(model, calibration.batches, request, progress)
     progress("checking the installed runtimes", 0, 1)
     finished = finished_model(choice.model, record, choice.rule, calibration)
-    accuracy = accuracy_of(source, finished.content, data, max_drop, threads, progress)
+    accuracy = accuracy_of(
+        source, finished.content, data, max_drop=max_drop, threads=threads, progress=progress
+    )
     progress(f"writing {output}", 0, 1)
     save_model(output, finished.content, QuantizationError)
     return QuantizationReport(
@@ -170,29 +184,30 @@ def _choose(
     products = _products(model, batches[0], request)
     tensors = [tensor for product in products for tensor in (product.input, product.output)]
     step = _counter(progress, "observing activations", len(batches))
-    ranges = observe(model, tensors, batches, step)
-    backend, speeds = _backend(model, products, ranges, request, batches[0], progress)
+    observed = _Observed(model, products, observe(model, tensors, batches, step))
+    backend, speeds = _backend(observed, request, batches[0], progress)
     progress("comparing with float32", 0, 1)
     reference = Reference(model, batches)
     layout = LAYOUTS[backend]
     model = layout.prepare(model)
+    observed = replace(observed, model=model)
     rule, thresholds, rules = _best_rule(
-        model, products, ranges, reference, layout, request.rule, progress
+        observed, reference, layout, rule=request.rule, progress=progress
     )
     rows = layer_sensitivities(
         model,
         products,
         thresholds,
         Reference(model, batches[:IMAGES]),  # what the layout itself changes is no layer's doing
-        layout,
-        _multiply_adds(model, products, batches[0]),
-        _counter(progress, "measuring layers", len(products)),
+        layout=layout,
+        multiply_adds=_multiply_adds(model, products, batches[0]),
+        step=_counter(progress, "measuring layers", len(products)),
     )
     rows = keep_in_float(rows, request.max_error, always=request.keep_float)
     chosen = _chosen(products, rows, request)
     candidates = [
         layout.quantize(made, chosen, thresholds)
-        for made in (model, correct_biases(model, chosen, ranges))
+        for made in (model, correct_biases(model, chosen, observed.ranges))
     ]
     step = _counter(progress, "comparing with float32", 2 * len(batches))
     found = [reference.difference(made, step=step) for made in candidates]
@@ -238,27 +253,27 @@ def _notes_on(choice: _Choice) -> list[str]:
 
 
 def _backend(
-    model: ir.Model,
-    products: Sequence[Product],
-    ranges: Mapping[str, Range],
-    request: _Request,
-    feeds: Feeds,
-    progress: Progress,
+    observed: _Observed, request: _Request, feeds: Feeds, progress: Progress
 ) -> tuple[str, dict[str, Speed]]:
     """The backend whose form to take, and what was measured to choose it."""
     if request.target != AUTO:
         return request.target, {}
-    thresholds = {tensor: minmax(found) for tensor, found in ranges.items()}
-    step = _counter(progress, "measuring the backends' forms", RUNS)
-    return choose_layout(model, products, thresholds, request.source, feeds, request.threads, step)
+    return choose_layout(
+        observed.model,
+        observed.products,
+        observed.thresholds(minmax),
+        source=request.source,
+        feeds=feeds,
+        threads=request.threads,
+        step=_counter(progress, "measuring the backends' forms", RUNS),
+    )
 
 
 def _best_rule(
-    model: ir.Model,
-    products: Sequence[Product],
-    ranges: Mapping[str, Range],
+    observed: _Observed,
     reference: Reference,
     layout: TargetLayout,
+    *,
     rule: str,
     progress: Progress,
 ) -> tuple[str, Mapping[str, float], Mapping[str, float]]:
@@ -268,8 +283,8 @@ def _best_rule(
     step = _counter(progress, "comparing rules", len(names) * images)
     thresholds, errors = {}, {}
     for name in names:
-        thresholds[name] = {tensor: RULES[name](found) for tensor, found in ranges.items()}
-        quantized = layout.quantize(model, products, thresholds[name])
+        thresholds[name] = observed.thresholds(RULES[name])
+        quantized = layout.quantize(observed.model, observed.products, thresholds[name])
         errors[name] = reference.difference(quantized, limit=images, step=step).error
     best = min(errors, key=lambda name: errors[name])
     return best, thresholds[best], errors

@@ -21,6 +21,7 @@ def layer_sensitivities(
     products: Sequence[Product],
     thresholds: Mapping[str, float],
     reference: Reference,
+    *,
     layout: TargetLayout,
     multiply_adds: Mapping[str, int],
     step: Callable[[], object],

@@ -87,6 +87,7 @@ def choose_layout(
     model: ir.Model,
     products: Sequence[Product],
     thresholds: Mapping[str, float],
+    *,
     source: Path,
     feeds: Feeds,
     threads: int | None,

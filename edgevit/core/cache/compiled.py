@@ -27,7 +27,7 @@ from edgevit.core.cache.entry import (
     read_content,
     read_record,
 )
-from edgevit.core.cache.files import write_atomically
+from edgevit.core.cache.files import absolute_path, write_atomically
 from edgevit.core.cache.folder import entries, make_room, records, remove
 from edgevit.core.cache.lock import locked
 from edgevit.core.cache.why import why_built
@@ -114,7 +114,7 @@ class CompiledCache:
             The Build. Leaving without `store` keeps nothing; the next in line builds then.
         """
         with self._alone(facts, model):
-            build = Build(self, facts, Path(os.path.abspath(model)), because)
+            build = Build(self, facts, absolute_path(model), because)
             if build.found is None:
                 logger.info("building %s: %s", build.model.name, build.why)
             yield build

@@ -24,6 +24,11 @@ def cache_dir() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgevit"
 
 
+def absolute_path(path: Path) -> Path:
+    """Say where a file is, as records keep it: without `..`, and links are not followed."""
+    return Path(os.path.abspath(path))  # noqa: PTH100 - `resolve` follows links
+
+
 def write_atomically(path: Path, content: bytes, *, mode: int = 0o666) -> None:
     """Write a file so that no reader, and no power cut, ever leaves a part of it.
 

@@ -272,11 +272,11 @@ def _unless_held(lock: Path) -> Iterator[bool]:
 def _files(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
     """Yield names and states; another process may remove some meanwhile."""
     try:
-        names = os.listdir(folder)
+        paths = list(folder.iterdir())
     except (FileNotFoundError, NotADirectoryError):
         return
-    for name in names:
+    for path in paths:
         try:
-            yield name, os.stat(folder / name)
+            yield path.name, path.stat()
         except FileNotFoundError:
             continue

@@ -15,6 +15,7 @@ import stat
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias, TypeGuard
 
 import cv2
@@ -142,13 +143,13 @@ def _pixels_from_file(path: str, pad_color: tuple[int, int, int]) -> Pixels:
 
 def _read_bounded(path: str) -> bytes:
     """Read a regular file; opening a pipe could wait for ever."""
-    status = os.stat(path)
+    status = os.stat(path)  # noqa: PTH116 - an empty path is not the current folder
     if not stat.S_ISREG(status.st_mode):
         kind = "a directory" if stat.S_ISDIR(status.st_mode) else "not a regular file"
         raise OSError(errno.EINVAL, f"it is {kind}; pass the path of one image")
     if status.st_size > MAX_FILE_BYTES:
         raise OSError(errno.EFBIG, _too_large(f"{status.st_size} bytes", MAX_FILE_BYTES))
-    with open(path, "rb") as file:
+    with Path(path).open("rb") as file:
         return file.read(status.st_size)
 
 

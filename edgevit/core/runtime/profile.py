@@ -23,7 +23,7 @@ from typing import Any
 from zlib import crc32
 
 from edgevit.core.cache.digests import file_sha256
-from edgevit.core.cache.files import write_atomically
+from edgevit.core.cache.files import absolute_path, write_atomically
 from edgevit.core.machine.cpu import allowed_cpus, cpu_name, usable_cores
 from edgevit.core.records import parse, parse_json, require, shown
 from edgevit.core.runtime.registry import get_backend
@@ -61,7 +61,7 @@ class FileStamp:
         """Say whether `path` is this very file and was not written to since."""
         status = path.stat()
         return (
-            os.path.abspath(path) == self.path
+            str(absolute_path(path)) == self.path
             and status.st_size == self.size
             and status.st_mtime_ns == self.modified_ns
             and status.st_ctime_ns == self.changed_ns
@@ -194,7 +194,7 @@ def stamp(path: Path) -> FileStamp:
     """
     status = path.stat()
     stamps = (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-    return FileStamp(os.path.abspath(path), *stamps, file_sha256(path))
+    return FileStamp(str(absolute_path(path)), *stamps, file_sha256(path))
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,9 +225,9 @@ def write_profile(profile: Profile) -> Path:
     place = _place(model.path)
     path = profiles_dir() / f"{model.size}-{model.sha256[:32]}{place}"
     write_atomically(path, profile.to_json().encode())
-    for name in os.listdir(profiles_dir()):
-        if name.endswith(place) and name != path.name:
-            (profiles_dir() / name).unlink(missing_ok=True)
+    for other in profiles_dir().iterdir():
+        if other.name.endswith(place) and other != path:
+            other.unlink(missing_ok=True)
     return path
 
 
@@ -299,11 +299,11 @@ def _does_not_apply(asked: Settings, profile: Profile, has_own_spec: bool) -> st
 def _candidates(model: Path) -> list[Path]:
     """Profiles for a file of this size, or for one at this place."""
     try:
-        names = os.listdir(profiles_dir())
+        paths = sorted(profiles_dir().iterdir())
     except OSError:  # nothing was tuned yet
         return []
-    size, place = f"{model.stat().st_size}-", _place(os.path.abspath(model))
-    return [profiles_dir() / n for n in sorted(names) if n.startswith(size) or n.endswith(place)]
+    size, place = f"{model.stat().st_size}-", _place(str(absolute_path(model)))
+    return [p for p in paths if p.name.startswith(size) or p.name.endswith(place)]
 
 
 def _place(path: str) -> str:
@@ -320,7 +320,7 @@ def _judged(found: ProfileMatch, model: Path) -> ProfileMatch:
 def _package_folders() -> dict[str, int]:
     """Other folders of `sys.path` hold programs, and whatever these write beside themselves."""
     return {
-        folder: os.stat(folder).st_mtime_ns
+        folder: Path(folder).stat().st_mtime_ns
         for folder in sys.path
-        if folder.endswith(("site-packages", "dist-packages")) and os.path.isdir(folder)
+        if folder.endswith(("site-packages", "dist-packages")) and Path(folder).is_dir()
     }

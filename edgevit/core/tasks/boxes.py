@@ -136,9 +136,9 @@ def nms(
     while len(waiting) and len(kept) < max_detections:
         block, waiting = waiting[:NMS_BLOCK], waiting[NMS_BLOCK:]
         if len(kept):
-            clashes = _clashes(boxes, class_ids, kept, block, iou_threshold)
+            clashes = _clashes(boxes, class_ids, kept, block, iou_threshold=iou_threshold)
             block = block[~clashes.any(axis=0)]
-        clashes = _clashes(boxes, class_ids, block, block, iou_threshold)
+        clashes = _clashes(boxes, class_ids, block, block, iou_threshold=iou_threshold)
         kept = np.concatenate([kept, block[_greedy(np.triu(clashes, 1))]])
     return kept[:max_detections]
 
@@ -166,6 +166,7 @@ def _clashes(
     class_ids: NDArray[np.integer] | None,
     first: NDArray[np.int64],
     second: NDArray[np.int64],
+    *,
     iou_threshold: float,
 ) -> NDArray[np.bool_]:
     """Which of `first` (rows) overlap which of `second` too much, bool (N, M)."""

@@ -59,6 +59,7 @@ def graph_inputs(head: ClassHead, wanted: Parameters | None = None) -> dict[str,
 def read(
     outputs: Mapping[str, AnyArray],
     geometry: Geometry,
+    *,
     spec: ModelSpec,
     head: ClassHead,
     wanted: Parameters,

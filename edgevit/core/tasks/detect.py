@@ -140,6 +140,7 @@ def graph_inputs(head: AnchorHead | BoxHead, wanted: Parameters | None = None) -
 def read(
     outputs: Outputs,
     geometry: Geometry,
+    *,
     spec: ModelSpec,
     head: AnchorHead | BoxHead,
     wanted: Parameters,
@@ -292,15 +293,16 @@ def _paster(
         raise InputError(f"masks must be one of {', '.join(PASTERS)} or None, not {masks!r}")
     if isinstance(head, AnchorHead) or head.mask_threshold is None:  # has no masks
         raise InputError(f"{spec.name!r} finds boxes only; leave `masks` out")
-    return partial(_paste, PASTERS[masks], head.mask_threshold)
+    return partial(_paste, paster=PASTERS[masks], threshold=head.mask_threshold)
 
 
 def _paste(
-    paster: Callable[..., Masks],
-    threshold: float,
     masks: NDArray[np.float32],
     boxes: Boxes,
     geometry: Geometry,
+    *,
+    paster: Callable[..., Masks],
+    threshold: float,
 ) -> Masks:
     """Paste over the source; a mask belongs to its box as the graph had it, so none is clipped."""
     corners = geometry.points_to_source(boxes.reshape(-1, 2, 2)).reshape(-1, 4)

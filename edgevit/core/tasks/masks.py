@@ -68,7 +68,8 @@ def masks_as_bool(
     """
     pasted = np.zeros((len(masks), *size), bool)
     rows, columns = _spans_of(boxes, masks.shape[1:], size)
-    found = _edges(masks, rows, columns, threshold, np.zeros(len(masks), np.int64), rows.counts)
+    origins = np.zeros(len(masks), np.int64)
+    found = _edges(masks, rows, columns, threshold=threshold, origins=origins, strides=rows.counts)
     for index, edges in enumerate(found):
         height, width = rows.counts[index], columns.counts[index]
         runs = np.diff(edges, prepend=0, append=height * width)
@@ -87,7 +88,8 @@ def masks_as_rle(
     """
     rows, columns = _spans_of(boxes, masks.shape[1:], size)
     origins = columns.first * size[0] + rows.first
-    found = _edges(masks, rows, columns, threshold, origins, np.full_like(origins, size[0]))
+    strides = np.full_like(origins, size[0])
+    found = _edges(masks, rows, columns, threshold=threshold, origins=origins, strides=strides)
     return rles_from_edges(found, size)
 
 
@@ -108,6 +110,7 @@ def _edges(
     masks: NDArray[np.float32],
     rows: Spans,
     columns: Spans,
+    *,
     threshold: float,
     origins: Indices,
     strides: Indices,

@@ -39,6 +39,7 @@ class TaskReader(Protocol):
         self,
         outputs: Mapping[str, AnyArray],
         geometry: Geometry,
+        *,
         spec: ModelSpec,
         head: Any,
         wanted: Any,
@@ -56,7 +57,7 @@ def task_reader(task: str) -> TaskReader:
     Args:
         task: a name in `edgevit.core.model.task.TASKS`.
     """
-    return cast(TaskReader, import_module(f"edgevit.core.tasks.{task}"))
+    return cast("TaskReader", import_module(f"edgevit.core.tasks.{task}"))
 
 
 def result_type(task: str) -> type[Result]:

@@ -96,6 +96,7 @@ def graph_inputs(head: MapHead, wanted: None = None) -> dict[str, float]:
 def read(
     outputs: Mapping[str, AnyArray],
     geometry: Geometry,
+    *,
     spec: ModelSpec,
     head: MapHead,
     wanted: None,
@@ -184,7 +185,7 @@ def class_map_from_logits(
     step = max(1, CHUNK_PIXELS // max(1, len(rows.pixels) * len(columns.pixels)))
     for first in range(0, len(row), step):
         chunk = slice(first, first + step)
-        _interpolate(seen, cells, row[chunk], column[chunk], rows, columns)
+        _interpolate(seen, cells, row[chunk], column[chunk], rows=rows, columns=columns)
     return _whole(seen, rows, columns, geometry)
 
 
@@ -257,6 +258,7 @@ def _interpolate(
     cells: NDArray[np.float32],
     row: NDArray[np.int64],
     column: NDArray[np.int64],
+    *,
     rows: MapAxis,
     columns: MapAxis,
 ) -> None:

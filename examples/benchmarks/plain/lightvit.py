@@ -40,7 +40,9 @@ class Attention(nn.Module):
         """Scale and multiply: (..., N, M)."""
         return (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)
 
-    def local(self, query: Tensor, key: Tensor, value: Tensor, height: int, width: int) -> Tensor:
+    def local(
+        self, query: Tensor, key: Tensor, value: Tensor, *, height: int, width: int
+    ) -> Tensor:
         """Attend inside windows: (B, heads, H * W, C) to (B, H * W, heads * C)."""
         side = self.layers.window_size
         query, key, value = (self.windows(part, height, width) for part in (query, key, value))
@@ -62,7 +64,7 @@ class Attention(nn.Module):
         qkv = self.layers.qkv(x).view(batch, count, 3, heads, dim // heads)
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
         image = [part[:, :, tokens:] for part in (query, key, value)]
-        local = self.local(*image, height, width)
+        local = self.local(*image, height=height, width=width)
         gathered = self.attend(query[:, :, :tokens], *image[1:])
         pair = self.layers.kv_global(gathered).view(batch, -1, 2, heads, dim // heads)
         local = local + self.attend(image[0], *pair.permute(2, 0, 3, 1, 4).unbind(0))

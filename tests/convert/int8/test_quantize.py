@@ -15,7 +15,7 @@ from small_model import SIDE, write_small_model  # noqa: E402
 
 from edgevit.convert import quantize  # noqa: E402
 from edgevit.convert.int8.insert import WEIGHT_LIMIT  # noqa: E402
-from edgevit.core.image.files import pictures_in  # noqa: E402
+from edgevit.core.image.files import images_in  # noqa: E402
 from edgevit.doctor import self_test  # noqa: E402
 from edgevit.errors import InputError, ModelError, QuantizationError, SpecError  # noqa: E402
 from edgevit.evaluate import DataSet  # noqa: E402
@@ -65,7 +65,7 @@ def test_every_form_gives_nearly_the_float32_answers_on_every_backend(
 ):
     quantize(small, tmp_path / "int8.onnx", pictures, target=form)
     with Predictor(small, backend="onnxruntime") as predictor:
-        batches = [predictor.preprocess(path)[0] for path in pictures_in(pictures)]
+        batches = [predictor.preprocess(path)[0] for path in images_in(pictures)]
     before = answers(small, "onnxruntime", batches)
     after = answers(tmp_path / "int8.onnx", backend, batches)
     assert np.abs(after - before).max() < 0.05 * np.abs(before).max()
@@ -147,7 +147,7 @@ def test_the_spec_travels_on_and_says_what_calibrated_it(int8):
     with Predictor(path, backend="onnxruntime") as predictor:
         spec = predictor.spec
     assert (spec.name, spec.class_names) == ("small_int8", ("red", "green", "blue"))
-    assert f"int8 calibrated on 6 pictures ({report.rule})" in spec.provenance.exporter
+    assert f"int8 calibrated on 6 images ({report.rule})" in spec.provenance.exporter
     assert spec.provenance.precision == "int8"
 
 
@@ -156,7 +156,7 @@ def test_the_report_names_every_layer_and_what_few_pictures_mean(int8):
     assert [layer["layer"] for layer in document["layers"]] == ["mix", "fc1", "fc2"]
     assert {layer["precision"] for layer in document["layers"]} == {"int8"}
     assert set(document["rules"]) == {"minmax", "percentile", "entropy"}
-    assert document["notes"][0].startswith("only 6 pictures calibrated the model")
+    assert document["notes"][0].startswith("only 6 images calibrated the model")
     assert "the form that onnxruntime computes fast" in document["notes"][1]
 
 
@@ -171,7 +171,7 @@ def test_layers_stay_in_floating_point_to_keep_the_error(small, pictures, tmp_pa
 
 
 def test_named_layers_stay_in_floating_point(small, pictures, tmp_path):
-    paths, output = pictures_in(pictures), tmp_path / "int8.onnx"
+    paths, output = images_in(pictures), tmp_path / "int8.onnx"
     report = quantize(small, output, paths, target="tensorrt", keep_float=["fc1"])
     assert [layer.precision for layer in report.layers] == ["int8", "fp32", "int8"]
     assert "fc1.weight.1x1" in initializers(output)
@@ -194,11 +194,11 @@ def test_the_fastest_form_is_measured(small, pictures, tmp_path):
 def test_unreadable_pictures_are_left_out_and_named(small, pictures, tmp_path):
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no picture")
-    paths = [*pictures_in(pictures), broken]
+    paths = [*images_in(pictures), broken]
     report = quantize(small, tmp_path / "int8.onnx", paths, target="tensorrt")
     assert (report.images, list(report.skipped)) == (6, [str(broken)])
-    assert "1 pictures could not be read and were left out" in report.notes[1]
-    with pytest.raises(QuantizationError, match="no calibration picture can be read"):
+    assert "1 images could not be read and were left out" in report.notes[1]
+    with pytest.raises(QuantizationError, match="no calibration image can be read"):
         quantize(small, tmp_path / "none.onnx", [broken], target="tensorrt")
 
 
@@ -217,8 +217,8 @@ def test_the_gate_measures_before_and_after_and_refuses(small, pictures, tmp_pat
         truth = labeled(
             tmp_path / "data", lambda pixels: predictor.classify(pixels, top_k=1).class_names[0]
         )
-    output, paths = tmp_path / "int8.onnx", pictures_in(pictures)
-    with pytest.raises(QuantizationError, match=r"loses 0\.00 points of top1 on 4 pictures"):
+    output, paths = tmp_path / "int8.onnx", images_in(pictures)
+    with pytest.raises(QuantizationError, match=r"loses 0\.00 points of top1 on 4 images"):
         quantize(small, output, paths, target="tensorrt", data=truth, max_drop=-1)
     assert not output.exists()
     report = quantize(small, output, paths, target="tensorrt", data=truth)
@@ -227,7 +227,7 @@ def test_the_gate_measures_before_and_after_and_refuses(small, pictures, tmp_pat
 
 
 def test_what_cannot_be_quantized_is_refused(small, int8, pictures, tmp_path):
-    paths, output = pictures_in(pictures), tmp_path / "out.onnx"
+    paths, output = images_in(pictures), tmp_path / "out.onnx"
     with pytest.raises(QuantizationError, match="is quantized already"):
         quantize(int8[0], output, paths)
     with pytest.raises(ModelError, match=r"absent\.onnx"):
@@ -239,7 +239,7 @@ def test_what_cannot_be_quantized_is_refused(small, int8, pictures, tmp_path):
         quantize(tmp_path / "bare.onnx", output, paths)
     with pytest.raises(InputError, match="rule must be one of auto, minmax"):
         quantize(small, output, paths, rule="median")
-    with pytest.raises(InputError, match="backend must be one of auto, openvino"):
+    with pytest.raises(InputError, match="target must be one of auto, openvino"):
         quantize(small, output, paths, target="tflite")
     with pytest.raises(InputError, match="is not there; make it first"):
         quantize(small, tmp_path / "absent" / "out.onnx", paths)
@@ -293,7 +293,7 @@ def test_the_polynomial_is_close_to_gelu():
 
 
 def test_runtimes_agree_about_photographs(small, tmp_path, photos):
-    output, paths = tmp_path / "int8.onnx", pictures_in(photos)
+    output, paths = tmp_path / "int8.onnx", images_in(photos)
     quantize(small, output, paths, target="openvino")
     with Predictor(small, backend="onnxruntime") as predictor:
         batches = [predictor.preprocess(path)[0] for path in paths]
@@ -307,7 +307,7 @@ def test_runtimes_agree_about_the_bundled_classifier(tmp_path, photos):
     from edgevit.zoo import find_model
 
     output = tmp_path / "int8.onnx"
-    paths = pictures_in(photos)
+    paths = images_in(photos)
     quantize(find_model(None), output, paths, target="openvino", rule="minmax", limit=8)
     found = []
     for backend in BACKENDS:

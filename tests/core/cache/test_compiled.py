@@ -16,7 +16,6 @@ import pytest
 
 from edgevit.backend import CompiledCache
 from edgevit.core.cache import compiled as module
-from edgevit.core.cache import folder as compiled_folder
 from edgevit.core.cache.entry import key_of
 from edgevit.core.cache.folder import Limits, cache_folders, entries, prune, records
 
@@ -56,7 +55,7 @@ def files(folder, facts=FACTS):
 
 def names(folder):
     """What a folder holds, besides locks: their files stay until the next `prune`."""
-    found = sorted(os.listdir(folder)) if folder.is_dir() else []
+    found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
     return [name for name in found if not name.endswith(".lock")]
 
 
@@ -86,7 +85,7 @@ def test_model_is_named_by_its_absolute_path(cache, monkeypatch):
     monkeypatch.chdir("/")
     with cache.building(FACTS, Path("model.onnx")) as building:
         building.store(CONTENT)
-    assert cache.find(FACTS).record.model == os.path.abspath("/model.onnx")
+    assert cache.find(FACTS).record.model == str(Path("/model.onnx").absolute())
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Windows has no such modes")
@@ -584,9 +583,8 @@ def test_check_names_a_model_that_is_gone(cache, folder):
 
 def test_file_removed_while_listing_is_passed_over(cache, folder, monkeypatch):
     build(cache)
-    monkeypatch.setattr(
-        compiled_folder.os, "listdir", lambda _: [f"{'0' * 32}.plan", files(folder)[1].name]
-    )
+    listed = [folder / f"{'0' * 32}.plan", files(folder)[1]]
+    monkeypatch.setattr(Path, "iterdir", lambda _: listed)
     assert [entry.key for entry in entries(folder)] == [key_of(FACTS)]
 
 

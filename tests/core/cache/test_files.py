@@ -1,4 +1,3 @@
-import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -59,7 +58,7 @@ def test_file_is_written_with_its_folder(content, tmp_path):
     path = tmp_path / "a/b/file"
     write_atomically(path, content)
     assert path.read_bytes() == content
-    assert os.listdir(path.parent) == ["file"]
+    assert [*path.parent.iterdir()] == [path]
 
 
 def test_file_is_replaced(tmp_path):
@@ -74,7 +73,7 @@ def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     (path / "inside").write_bytes(b"old")
     with pytest.raises(OSError, match="file"):
         write_atomically(path, b"new")
-    assert os.listdir(tmp_path) == ["file"]
+    assert [*tmp_path.iterdir()] == [path]
     assert (path / "inside").read_bytes() == b"old"
 
 
@@ -90,4 +89,4 @@ def test_writers_at_once_leave_one_whole_file(tmp_path):
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda content: write_atomically(path, content), contents))
     assert path.read_bytes() in contents
-    assert os.listdir(tmp_path) == ["file"]
+    assert [*tmp_path.iterdir()] == [path]

@@ -1,6 +1,6 @@
 import pytest
 
-from edgevit.core.image.files import evenly_spaced, pictures_in
+from edgevit.core.image.files import evenly_spaced, images_in
 
 
 def test_image_files_are_found_in_folders_of_folders_and_sorted(tmp_path):
@@ -8,7 +8,7 @@ def test_image_files_are_found_in_folders_of_folders_and_sorted(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "folder.png").mkdir()
-    assert pictures_in(tmp_path) == [tmp_path / "a" / "c.PNG", tmp_path / "b.jpg"]
+    assert images_in(tmp_path) == [tmp_path / "a" / "c.PNG", tmp_path / "b.jpg"]
 
 
 @pytest.mark.parametrize(

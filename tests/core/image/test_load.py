@@ -275,9 +275,9 @@ def test_refusing_a_bomb_takes_no_memory(bomb: bytes) -> None:
 def test_file_larger_than_the_limit_is_refused_unread(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with open(tmp_path / "sparse.bmp", "wb") as file:
+    with (tmp_path / "sparse.bmp").open("wb") as file:
         file.truncate(image_module.MAX_FILE_BYTES + 1)
-    monkeypatch.setattr("builtins.open", None)
+    monkeypatch.setattr(Path, "open", None)
 
     with pytest.raises(InputError, match="536870913 bytes, more than the limit of 536870912"):
         load_image(tmp_path / "sparse.bmp")
@@ -489,7 +489,7 @@ def shared_rows(folder: str) -> list[object]:
     table = SHARED / "bad_inputs" / "EXPECTED.csv"
     if not table.is_file():
         return [pytest.param(None, None, marks=has_shared)]
-    with open(table, newline="", encoding="utf-8") as file:
+    with table.open(newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["file"].startswith(folder)]
     # Left open by the table: what this module does with them.
     decided = {"images/bad_crc.png": "reject", "arrays/gray_2d.npy": "accept"}

@@ -16,6 +16,7 @@ from edgevit.core.runtime.profile import (
     Profile,
     QuickFingerprint,
     find_profile,
+    stamp,
     write_profile,
 )
 from edgevit.errors import SpecError
@@ -238,8 +239,8 @@ def test_any_profile_survives_its_json(profile):
 
 DOCUMENT = {
     "schema": SCHEMA,
-    "model": (stamp := {"path": "a", "size": 1, "modified_ns": 1, "changed_ns": 1, "sha256": "b"}),
-    "file": stamp,
+    "model": (whole := {"path": "a", "size": 1, "modified_ns": 1, "changed_ns": 1, "sha256": "b"}),
+    "file": whole,
     "precision": "fp32",
     "backend": "onnxruntime",
     "device": "cpu",

@@ -19,7 +19,7 @@ SPEC = ModelSpec(
 
 def answer(logits, spec, **given):
     wanted = parameters(spec, ClassHead(), **given)
-    return read({"logits": logits[None]}, None, spec, ClassHead(), wanted)
+    return read({"logits": logits[None]}, None, spec=spec, head=ClassHead(), wanted=wanted)
 
 
 def test_the_best_classes_come_first():

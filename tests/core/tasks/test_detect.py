@@ -24,7 +24,7 @@ def spec_with(head):
 def read(outputs, head=BOXES, geometry=GEOMETRY, **parameters):
     spec = spec_with(head)
     wanted = detect.parameters(spec, head, **parameters)
-    return detect.read(outputs, geometry, spec, head, wanted)
+    return detect.read(outputs, geometry, spec=spec, head=head, wanted=wanted)
 
 
 def box_outputs(*rows):

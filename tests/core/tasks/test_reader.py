@@ -39,7 +39,7 @@ def graph_inputs(head, wanted=None):
     return {}
 
 
-def read(outputs, geometry, spec, head, wanted):
+def read(outputs, geometry, *, spec, head, wanted):
     (logits,) = next(iter(outputs.values()))
     best = int(logits.argmax())
     lead = np.float32([logits[best] - np.delete(logits, best).max()])

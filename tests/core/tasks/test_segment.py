@@ -18,7 +18,7 @@ def read(outputs, geometry=SAME, stride=4, names=NAMES):
     head = MapHead(kind, stride)
     size = InputSpec(geometry.input_size)
     spec = ModelSpec("tiny", "tiny", "tiny", "segment", size, names, head.to_dict())
-    return segment.read(outputs, geometry, spec, head, None)
+    return segment.read(outputs, geometry, spec=spec, head=head, wanted=None)
 
 
 def geometry_for(source, size, resize, crop_pct=1.0):
