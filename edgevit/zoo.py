@@ -142,9 +142,7 @@ def load_zoo() -> dict[str, ZooEntry]:
     Raises:
         ZooError: if the file is damaged.
     """
-    from edgevit.core.model.yaml_file import (
-        read_yaml,  # PyYAML costs every start 15 ms, used rarely
-    )
+    from edgevit.core.model.yaml_file import read_yaml  # PyYAML costs a start 15 ms
 
     try:
         return zoo_from_data(read_yaml(_zoo_path()))

@@ -143,7 +143,10 @@ def compare(
     watch = MachineMonitor(root)
     with ExitStack() as stack:
         lanes = [_load(candidate, image, stack) for candidate in candidates]
-        products = _products(lanes, stack)
+        products = {
+            runtime: stack.enter_context(closing(MatrixProduct(*runtime)))
+            for runtime in dict.fromkeys(map(_runtime, lanes))
+        }
         for lane in lanes:
             lane.turn(warmup)
             lane.pairs.clear()
@@ -181,15 +184,6 @@ def _load(candidate: Candidate, image: NDArray[np.uint8], stack: ExitStack) -> C
 
 def _runtime(lane: CandidateRun) -> tuple[str, str, int | None]:
     return lane.predictor.backend, lane.predictor.device, lane.threads
-
-
-def _products(
-    lanes: Sequence[CandidateRun], stack: ExitStack
-) -> dict[tuple[str, str, int | None], MatrixProduct]:
-    return {
-        runtime: stack.enter_context(closing(MatrixProduct(*runtime)))
-        for runtime in dict.fromkeys(map(_runtime, lanes))
-    }
 
 
 def _take_turns(

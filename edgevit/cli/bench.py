@@ -17,17 +17,17 @@ from edgevit.benchmark import card as markdown_card
 from edgevit.benchmark.plot import SUFFIXES, require_matplotlib
 from edgevit.cli.accuracy import measured_accuracies, stated_accuracy
 from edgevit.cli.bench_tables import print_comparison
-from edgevit.cli.command import Command, examples
+from edgevit.cli.command import command
 from edgevit.cli.options import (
     COUNT,
     FILE,
     MODES,
     PATH,
     card_option,
+    data_options,
     json_option,
     list_option,
     parse_size,
-    split_option,
 )
 from edgevit.cli.progress import progress_bar
 from edgevit.core.cache.files import write_atomically
@@ -36,19 +36,14 @@ from edgevit.errors import EdgeVitError, InputError
 from edgevit.evaluate import DataSet
 
 
-@click.command(
-    cls=Command,
-    epilog=examples(
-        "edgevit bench",
-        "edgevit bench cas_vit_s.onnx --backend onnxruntime,openvino --threads 1,2,4",
-        "edgevit bench fp32.onnx int8.onnx --data photos --card card.md",
-    ),
+@command(
+    "edgevit bench",
+    "edgevit bench cas_vit_s.onnx --backend onnxruntime,openvino --threads 1,2,4",
+    "edgevit bench fp32.onnx int8.onnx --data photos --card card.md",
 )
 @click.argument("models", nargs=-1, metavar="[MODEL]...")
 @list_option("--backend", "backends", help="Backends to run on", default="auto")
-@click.option(
-    "--device", default="auto", metavar="NAME", show_default=True, help="Device of each backend."
-)
+@click.option("--device", default="auto", metavar="NAME", help="Device of each backend.")
 @list_option(
     "--threads", kind=COUNT, metavar="N", help="Threads of one run", default="each backend's"
 )
@@ -67,7 +62,6 @@ from edgevit.evaluate import DataSet
     "--image-size",
     callback=parse_size,
     default="1080x1920",
-    show_default=True,
     metavar="HxW",
     help="Height x width of the synthetic image.",
 )
@@ -76,7 +70,6 @@ from edgevit.evaluate import DataSet
     type=COUNT,
     metavar="N",
     default=200,
-    show_default=True,
     help="Predictions of each candidate.",
 )
 @click.option(
@@ -84,17 +77,9 @@ from edgevit.evaluate import DataSet
     type=click.IntRange(min=0),
     metavar="N",
     default=3,
-    show_default=True,
     help="New processes for the first answer and memory, 0 for none.",
 )
-@click.option(
-    "--data",
-    type=PATH,
-    metavar="DIR",
-    help="Folder of a data set to measure accuracy on, as for `edgevit eval`.",
-)
-@split_option
-@click.option("--limit", type=COUNT, metavar="N", help="Take so many of its images.")
+@data_options
 @card_option
 @click.option(
     "--plot", type=FILE, metavar="FILE", help="PNG or SVG of latency and accuracy to write."

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from edgevit.cli.command import Command, examples
+from edgevit.cli.command import command
 from edgevit.cli.options import (
     COUNT,
     LABEL_VALUE,
@@ -31,13 +31,10 @@ from edgevit.predictor import Predictor
 COUNTS = ("images", "boxes", "pixels")
 
 
-@click.command(
-    cls=Command,
-    epilog=examples(
-        "edgevit eval cas_vit_xs_cifar10 --data photos --split val",
-        "edgevit eval cards.onnx --data cards --split val --limit 50 --json",
-        "edgevit eval streets.onnx --data streets --ignore-index 11",
-    ),
+@command(
+    "edgevit eval cas_vit_xs_cifar10 --data photos --split val",
+    "edgevit eval cards.onnx --data cards --split val --limit 50 --json",
+    "edgevit eval streets.onnx --data streets --ignore-index 11",
 )
 @click.argument("model")
 @click.option(

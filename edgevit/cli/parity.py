@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from edgevit.cli.command import Command, examples
+from edgevit.cli.command import command
 from edgevit.cli.options import (
     COUNT,
     PATH,
@@ -34,13 +34,10 @@ def _defaults(name: str) -> str:
     return f"  [default: {values}]"
 
 
-@click.command(
-    cls=Command,
-    epilog=examples(
-        "edgevit parity cas_vit_xs_cifar10 --data photos",
-        "edgevit parity fp32.onnx --data photos --backend onnxruntime,openvino:gpu",
-        "edgevit parity fp32.onnx int8.onnx --data photos --card card.md",
-    ),
+@command(
+    "edgevit parity cas_vit_xs_cifar10 --data photos",
+    "edgevit parity fp32.onnx --data photos --backend onnxruntime,openvino:gpu",
+    "edgevit parity fp32.onnx int8.onnx --data photos --card card.md",
 )
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
 @click.option(
@@ -62,7 +59,6 @@ def _defaults(name: str) -> str:
     type=COUNT,
     metavar="N",
     default=100,
-    show_default=True,
     help="Take so many images, spread evenly.",
 )
 @threads_option
@@ -91,7 +87,6 @@ def _defaults(name: str) -> str:
 @click.option(
     "--bisect/--no-bisect",
     default=True,
-    show_default=True,
     help="Find the first node that diverges.",
 )
 @json_option

@@ -10,11 +10,12 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from edgevit.cli.command import Command, examples, require_extra
+from edgevit.cli.command import command, require_extra
 from edgevit.cli.options import (
     COUNT,
     LABEL_VALUE,
     PATH,
+    data_option,
     json_option,
     list_option,
     split_option,
@@ -29,13 +30,10 @@ if TYPE_CHECKING:
 ROWS = 12  # of the table, where the rest is shown only when asked for
 
 
-@click.command(
-    cls=Command,
-    epilog=examples(
-        "edgevit quantize cas_vit_s.onnx --calibration photos --output int8.onnx",
-        "edgevit quantize fp32.onnx --calibration photos --output int8.onnx \\",
-        "    --target openvino --data photos --max-drop 0.5",
-    ),
+@command(
+    "edgevit quantize cas_vit_s.onnx --calibration photos --output int8.onnx",
+    "edgevit quantize fp32.onnx --calibration photos --output int8.onnx \\",
+    "    --target openvino --data photos --max-drop 0.5",
 )
 @click.argument("source", metavar="IN.onnx", type=PATH)
 @click.option(
@@ -57,7 +55,6 @@ ROWS = 12  # of the table, where the rest is shown only when asked for
     "backend",
     type=click.Choice(["auto", "openvino", "onnxruntime", "tensorrt"]),
     default="auto",
-    show_default=True,
     help="Backend whose form the file has; auto measures which is fastest here. Each backend "
     "runs every form.",
 )
@@ -66,7 +63,6 @@ ROWS = 12  # of the table, where the rest is shown only when asked for
     "--rule",
     type=click.Choice(["auto", "minmax", "percentile", "entropy"]),
     default="auto",
-    show_default=True,
     help="How ranges of values are chosen; auto measures which rule changes the answers least.",
 )
 @click.option(
@@ -74,16 +70,10 @@ ROWS = 12  # of the table, where the rest is shown only when asked for
     type=click.FloatRange(min=0, min_open=True),
     metavar="ERROR",
     default=0.1,
-    show_default=True,
     help="Relative change of the answers; layers stay in floating point to keep to it.",
 )
 @list_option("--keep-float", metavar="LAYER", help="Layers to leave in floating point")
-@click.option(
-    "--data",
-    type=PATH,
-    metavar="DIR",
-    help="Data set to measure accuracy on, as for `edgevit eval`.",
-)
+@data_option
 @split_option
 @click.option(
     "--labels",
@@ -102,7 +92,6 @@ ROWS = 12  # of the table, where the rest is shown only when asked for
     type=float,
     metavar="POINTS",
     default=1.0,
-    show_default=True,
     help="Points of accuracy that may be lost; more is refused, and nothing written.",
 )
 @click.option(
@@ -110,7 +99,6 @@ ROWS = 12  # of the table, where the rest is shown only when asked for
     type=COUNT,
     metavar="N",
     default=128,
-    show_default=True,
     help="Take so many of the calibration images, spread evenly.",
 )
 @click.option("--all-layers", is_flag=True, help="Show every layer in the table.")

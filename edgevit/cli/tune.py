@@ -8,15 +8,14 @@ from typing import Any
 
 import click
 
-from edgevit.cli.command import Command, examples
+from edgevit.cli.command import command
 from edgevit.cli.options import (
     COUNT,
     MODES,
-    PATH,
+    data_options,
     json_option,
     list_option,
     parse_size,
-    split_option,
 )
 from edgevit.cli.progress import progress_bar
 from edgevit.cli.tune_tables import print_explanation, print_report
@@ -28,30 +27,18 @@ from edgevit.tune.measurement import OBJECTIVES
 LIMIT = click.FloatRange(min=0, min_open=True)
 
 
-@click.command(
-    cls=Command,
-    epilog=examples(
-        "edgevit tune --data photos",
-        "edgevit tune cas_vit_s.onnx cas_vit_xs.onnx --data photos --backend openvino",
-        "edgevit tune cas_vit_s.onnx --data photos --threads 1,2 --p95-ms 30",
-        "edgevit tune --explain",
-    ),
+@command(
+    "edgevit tune --data photos",
+    "edgevit tune cas_vit_s.onnx cas_vit_xs.onnx --data photos --backend openvino",
+    "edgevit tune cas_vit_s.onnx --data photos --threads 1,2 --p95-ms 30",
+    "edgevit tune --explain",
 )
 @click.argument("models", nargs=-1, metavar="[MODEL]...")
-@click.option(
-    "--data",
-    "folder",
-    type=PATH,
-    metavar="DIR",
-    help="Folder of the data set to measure accuracy on, as for `edgevit eval`.",
-)
-@split_option
-@click.option("--limit", type=COUNT, metavar="N", help="Take so many of its images.")
+@data_options
 @click.option(
     "--objective",
     type=click.Choice(list(OBJECTIVES)),
     default="latency",
-    show_default=True,
     help="What is to be best.",
 )
 @click.option(
@@ -59,7 +46,6 @@ LIMIT = click.FloatRange(min=0, min_open=True)
     type=click.FloatRange(min=0),
     metavar="POINTS",
     default=1.0,
-    show_default=True,
     help="Points of accuracy that may be lost against the first MODEL, exact preprocessing.",
 )
 @click.option("--p95-ms", type=LIMIT, metavar="MS", help="Limit of the time of an answer.")
@@ -68,7 +54,6 @@ LIMIT = click.FloatRange(min=0, min_open=True)
     type=LIMIT,
     metavar="SECONDS",
     default=600.0,
-    show_default=True,
     help="Time for the search; the best found until then is chosen.",
 )
 @list_option("--backend", "backends", help="Backends to try", default="all usable")
@@ -111,7 +96,7 @@ LIMIT = click.FloatRange(min=0, min_open=True)
 def tune(
     *,
     models: tuple[str, ...],
-    folder: Path | None,
+    data: Path | None,
     split: str | None,
     limit: int | None,
     objective: str,
@@ -135,15 +120,15 @@ def tune(
     if is_explained:
         _explain(models, as_json)
         return
-    if folder is None:
+    if data is None:
         raise click.UsageError("--data DIR is needed: accuracy is measured on it")
-    data = DataSet(folder, split=split, limit=limit)
+    data_set = DataSet(data, split=split, limit=limit)
     goal = Goal(objective, max_drop, p95_ms, budget_s)
     choices = Choices(device=device, **{name: values or None for name, values in lists.items()})
     with progress_bar(tells_steps=not as_json) as show:
         report = search(
             models or None,
-            data,
+            data_set,
             goal=goal,
             choices=choices,
             image_size=image_size,

@@ -106,7 +106,7 @@ class Budget:
         """Start it."""
         self.goal = goal
         self.is_over = False
-        self._progress = progress
+        self.report = progress
         self._started = perf_counter()
 
     @property
@@ -124,10 +124,6 @@ class Budget:
         """Report progress of what may be given up, such as an evaluation."""
         self.report(what, done, total)
         self.check()
-
-    def report(self, what: str, done: int, total: int) -> None:
-        """Report progress."""
-        self._progress(what, done, total)
 
     def say(self, what: str) -> None:
         """Report the beginning of a step of unknown length."""

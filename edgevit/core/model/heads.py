@@ -130,7 +130,7 @@ class AnchorHead:
 
     def to_dict(self) -> dict[str, Any]:
         """Give the spec's `head`: `kind`, and the fields as JSON values."""
-        return _to_dict(self.kind, self)
+        return {"kind": self.kind, **_lists(asdict(self))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +160,7 @@ class BoxHead:
 
     def to_dict(self) -> dict[str, Any]:
         """Give the spec's `head`: `kind`, and the fields as JSON values."""
-        return _to_dict(self.kind, self)
+        return {"kind": self.kind, **_lists(asdict(self))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,10 +197,6 @@ class ClassHead:
 
 
 Head = ClassHead | AnchorHead | BoxHead | MapHead
-
-
-def _to_dict(kind: str, head: AnchorHead | BoxHead) -> dict[str, Any]:
-    return {"kind": kind, **_lists(asdict(head))}
 
 
 def _lists(value: Any) -> Any:  # any JSON value

@@ -204,9 +204,7 @@ class ModelSpec:
         Raises:
             SpecError: if the file cannot be read, is not plain YAML, or is not a ModelSpec.
         """
-        from edgevit.core.model.yaml_file import (
-            read_yaml,  # PyYAML costs every start 15 ms, used rarely
-        )
+        from edgevit.core.model.yaml_file import read_yaml  # PyYAML costs a start 15 ms
 
         return cls.from_dict(read_yaml(Path(path)))
 
