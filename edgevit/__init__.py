@@ -10,8 +10,6 @@
 Names are loaded on first use, so that `import edgevit` costs little more than NumPy.
 """
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING
 
 from edgevit import errors
@@ -42,15 +40,8 @@ else:
         {
             "edgevit.core.image.geometry": ("Geometry",),
             "edgevit.core.image.load": ("load_image",),
-            "edgevit.core.model.spec": (
-                "InputSpec",
-                "ModelSpec",
-            ),
-            "edgevit.core.tasks.results": (
-                "Classification",
-                "Detections",
-                "Segmentation",
-            ),
+            "edgevit.core.model.spec": ("InputSpec", "ModelSpec"),
+            "edgevit.core.tasks.results": ("Classification", "Detections", "Segmentation"),
             "edgevit.drawing": ("draw",),
             "edgevit.errors": errors.__all__,
             "edgevit.predictor": ("Predictor",),

@@ -200,9 +200,7 @@ class Predictor:
         Returns:
             An iterator of what `__call__` answers; closing it drops the work ahead.
         """
-        from edgevit.core.runtime.ordered_map import (
-            OrderedMap,  # threads cost every start, used by few
-        )
+        from edgevit.core.runtime.ordered_map import OrderedMap  # few starts need threads
 
         if workers is None:
             workers = self._shared.max_in_flight + 1

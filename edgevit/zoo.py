@@ -110,9 +110,6 @@ def find_model(model: str | os.PathLike[str] | None) -> Path:
     Args:
         model: an ONNX file, a zoo name, or None for the bundled classifier.
 
-    Returns:
-        Path of an existing file.
-
     Raises:
         ModelNotFoundError: if it is not there; says how to get it.
     """
@@ -152,12 +149,6 @@ def load_zoo() -> dict[str, ZooEntry]:
 
 def zoo_from_data(data: object) -> dict[str, ZooEntry]:
     """Check the zoo's data against its schema.
-
-    Args:
-        data: what the YAML file holds.
-
-    Returns:
-        Entries by name.
 
     Raises:
         ZooError: naming the entry and the key that is wrong.

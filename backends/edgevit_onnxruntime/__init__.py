@@ -204,12 +204,8 @@ def _providers(
 
 
 def _own_options(model: Path, kind: str) -> dict[str, str]:
-    if kind == "tensorrt":
-        return _engine_options(model)
-    return CUDA_OPTIONS if kind == "cuda" else {}
-
-
-def _engine_options(model: Path) -> dict[str, str]:
+    if kind != "tensorrt":
+        return CUDA_OPTIONS if kind == "cuda" else {}
     try:
         return nvidia.engine_options(model)
     except (OSError, ValueError) as exc:

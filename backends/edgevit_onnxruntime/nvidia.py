@@ -50,9 +50,6 @@ def engine_options(model: Path) -> dict[str, str]:
     model and every version of the libraries gets a folder of its own. It checks no digest, and an
     engine is code, so only the user may read or write the folder. Precision is the graph's.
 
-    Args:
-        model: the ONNX file.
-
     Returns:
         The options; none where the model names its weights in a way that is not understood, or
         the folder cannot be made, which is a warning.

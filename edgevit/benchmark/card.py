@@ -20,9 +20,6 @@ def card(comparison: Comparison, plot: str | None = None) -> str:
     Args:
         comparison: what `compare` answered.
         plot: address of its plot, relative to the card; None to leave it out.
-
-    Returns:
-        The document.
     """
     height, width = comparison.reports[0].image_size
     parts = [

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from edgevit.benchmark.arithmetic import MatrixProduct
 from edgevit.benchmark.report import STAGES, BenchmarkReport, Candidate, Comparison, Percentiles
 from edgevit.benchmark.start import Start, start
+from edgevit.core.machine.cpu import ROOT
 from edgevit.core.machine.fingerprint import fingerprint
-from edgevit.core.machine.state import ROOT, MachineMonitor
+from edgevit.core.machine.state import MachineMonitor
 from edgevit.core.model.precision import precision_of
 from edgevit.errors import InputError
 from edgevit.predictor import Predictor

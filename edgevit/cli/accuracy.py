@@ -20,9 +20,6 @@ Progress = Callable[[str, int, int], object]
 def stated_accuracy(model: str | Path | None) -> Accuracy | None:
     """Look a model's accuracy up in the zoo.
 
-    Args:
-        model: what `Predictor` takes.
-
     Returns:
         None where the file is not the zoo's, or the zoo states several for it.
     """

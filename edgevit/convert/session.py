@@ -27,9 +27,6 @@ def load_graph(model: onnx.ModelProto, settings: Feeds = NO_SETTINGS) -> Run:
     Args:
         model: a graph whose first input is the image.
         settings: its further inputs.
-
-    Returns:
-        What runs it.
     """
     run = runner(model, [output.name for output in model.graph.output])
     weights = {tensor.name for tensor in model.graph.initializer}

@@ -74,11 +74,7 @@ class AccuracyGate:
 
 
 def evaluator_for(data: DataSet) -> Evaluator:
-    """Make what evaluates candidates on a data set.
-
-    Args:
-        data: the data set.
-    """
+    """Make what evaluates candidates on a data set."""
 
     def figure(candidate: Candidate, progress: Progress) -> float:
         path, backend, device, mode = candidate.answers

@@ -31,9 +31,6 @@ def file_sha256(path: Path) -> str:
 def file_digests(model: Path) -> dict[str, str] | None:
     """Digest an ONNX file and the files beside it that hold its weights.
 
-    Args:
-        model: the ONNX file.
-
     Returns:
         Hex SHA-256 by name, the model's own under the empty name; None where the file names its
         weights in a way that is not understood, so that nothing must be cached.

@@ -79,9 +79,6 @@ def key_of(facts: Facts) -> str:
 def read_record(path: Path) -> Record:
     """Read and check a sidecar.
 
-    Args:
-        path: the sidecar, `<key>.json`.
-
     Raises:
         FileNotFoundError: if it is not there.
         UnusableError: if it cannot be read, others may have written it, or it is not what edgevit

@@ -48,9 +48,6 @@ def read_header(data: bytes) -> ImageHeader:
     Args:
         data: a whole JPEG, PNG, WebP, GIF or BMP file.
 
-    Returns:
-        The header.
-
     Raises:
         InputError: if the format is another one, or the data is damaged or cut short.
 

@@ -71,9 +71,6 @@ def resample_plan(
             its linear interpolation, or an enlargement by the one named. Where the axes' scales
             differ by more than a factor of two, "fast" is "exact".
 
-    Returns:
-        The plan, for `resample`.
-
     Raises:
         InputError: if a size is not positive, the window is not inside the full resize, or a name
             is unknown.

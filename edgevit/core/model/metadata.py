@@ -27,9 +27,6 @@ _TENSOR_TYPE, _ELEMENT_TYPE = 1, 1  # field of TypeProto, and of the TypeProto.T
 def read_metadata(path: Path) -> dict[str, str]:
     """Read `metadata_props` of an ONNX file.
 
-    Args:
-        path: the file.
-
     Returns:
         Values by key; empty where the model carries none.
 
@@ -51,9 +48,6 @@ def read_metadata(path: Path) -> dict[str, str]:
 def read_multiply_adds(path: Path) -> int | None:
     """Read how much arithmetic an exported model is.
 
-    Args:
-        path: the ONNX file.
-
     Returns:
         Multiply-adds of its convolutions and matrix products for one image, as the exporter counted
         them; None where the file does not say.
@@ -74,9 +68,6 @@ def read_multiply_adds(path: Path) -> int | None:
 
 def read_io_types(path: Path) -> dict[str, int]:
     """Read the element types of a graph's inputs and outputs.
-
-    Args:
-        path: the ONNX file.
 
     Returns:
         Numbers of TensorProto.DataType by tensor name; a tensor without one is left out.

@@ -21,9 +21,6 @@ PRECISIONS = ("fp32", "fp16-weights", "fp16", "int8")
 def precision_of(path: Path) -> str:
     """Find out an ONNX file's precision from its graph.
 
-    Args:
-        path: the file.
-
     Returns:
         One of `PRECISIONS`: `int8` with quantized values, `fp16` where operators compute with
         half-precision constants, `fp16-weights` where these are only stored so, else `fp32`.

@@ -211,10 +211,7 @@ class ProfileMatch:
 
 
 def write_profile(profile: Profile) -> Path:
-    """Keep a profile, in the place of older ones for the same file.
-
-    Returns:
-        The profile's file.
+    """Keep a profile, in the place of older ones for the same file, and answer its own file.
 
     Raises:
         OSError: if it cannot be written.

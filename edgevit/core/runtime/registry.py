@@ -42,9 +42,6 @@ def backend_names() -> list[str]:
 def get_backend(name: str) -> Backend:
     """Import a backend, once.
 
-    Args:
-        name: the entry point's name.
-
     Raises:
         BackendNotFoundError: if no such backend is registered.
         BackendUnavailableError: if the plugin or its vendor library cannot be imported or started.

@@ -51,18 +51,10 @@ class TaskReader(Protocol):
 
 
 def task_reader(task: str) -> TaskReader:
-    """Load the module of a task, which most programs need one of.
-
-    Args:
-        task: a name in `edgevit.core.model.task.TASKS`.
-    """
+    """Load the module of a task, which most programs need one of."""
     return cast(TaskReader, import_module(f"edgevit.core.tasks.{task}"))
 
 
 def result_type(task: str) -> type[Result]:
-    """Say which class of results a task gives; what draws, measures or compares them asks.
-
-    Args:
-        task: a name in `edgevit.core.model.task.TASKS`.
-    """
+    """Say which class of results a task gives; what draws, measures or compares them asks."""
     return task_reader(task).RESULT

@@ -18,9 +18,6 @@ def read_class_names(path: str | os.PathLike[str]) -> tuple[str, ...]:
     Args:
         path: UTF-8 text, one name a line in index order; trailing blank lines do not count.
 
-    Returns:
-        The names.
-
     Raises:
         ExportError: if the file cannot be read, is empty, or holds a blank line between names.
     """
