@@ -27,7 +27,7 @@ def card(comparison: Comparison, plot: str | None = None) -> str:
         f"Images of {height}x{width}, {_runs(comparison)} of each candidate, all in turn in one "
         "process. Times are in ms.",
         *(["The run was interrupted; not everything was measured."] * comparison.is_interrupted),
-        _warnings(comparison),
+        "\n".join(f"> **Warning:** {said}." for said in comparison.conditions.warnings),
         _markdown(latency_table(comparison)),
         _markdown(cost_table(comparison)),
         "" if plot is None else f"![latency and accuracy]({plot})",
@@ -57,10 +57,6 @@ NOTES = """\
 def _runs(comparison: Comparison) -> str:
     counts = sorted({report.runs for report in comparison.reports})
     return f"{' to '.join(map(str, (counts[0], counts[-1])[: len(counts)]))} runs"
-
-
-def _warnings(comparison: Comparison) -> str:
-    return "\n".join(f"> **Warning:** {warning}." for warning in comparison.conditions.warnings)
 
 
 def _files(comparison: Comparison) -> str:

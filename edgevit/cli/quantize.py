@@ -153,16 +153,13 @@ def _print(report: QuantizationReport, rows: int | None) -> None:
     click.echo(f"form: {report.backend}'s")
     rules = ", ".join(f"{name} {100 * error:.2f}%" for name, error in report.rules.items())
     click.echo(f"ranges: {report.rule} (error with {rules})")
+    quantized = sum(layer.precision == "int8" for layer in report.layers)
     click.echo(
-        f"wrote {report.path}: {report.spec.name}, {_quantized(report)} of {len(report.layers)} "
+        f"wrote {report.path}: {report.spec.name}, {quantized} of {len(report.layers)} "
         f"layers in int8, {report.size_bytes / 2**20:.1f} MiB; on {report.images} calibration "
         f"images the answers change by {100 * report.error:.2f}%, and "
         f"{100 * report.agreement:.2f}% of the best classes stay"
     )
-
-
-def _quantized(report: QuantizationReport) -> int:
-    return sum(layer.precision == "int8" for layer in report.layers)
 
 
 def _table(report: QuantizationReport, rows: int | None) -> Table:

@@ -7,7 +7,6 @@ from typing import Any
 
 import click
 import numpy as np
-from numpy.typing import NDArray
 
 from edgevit.cli.command import command
 from edgevit.cli.images import answer_images, drawn
@@ -36,7 +35,7 @@ def segment(*, output: Path | None, overlay: Path | None, **common: Any) -> None
     answer_images(
         answer=lambda predictor, image: predictor.segment(image),
         describe=_describe,
-        writes=[(output, _class_map), (overlay, drawn)],
+        writes=[(output, lambda image, result: result.class_map), (overlay, drawn)],
         **common,
     )
 
@@ -45,7 +44,3 @@ def _describe(predictor: Predictor, result: Segmentation) -> list[str]:
     counts = result.pixels_per_class()
     order = [index for index in np.argsort(-counts, kind="stable") if counts[index]]
     return [f"{counts[i] / result.class_map.size:6.1%}  {result.class_names[i]}" for i in order]
-
-
-def _class_map(image: str, result: Segmentation) -> NDArray[np.integer]:
-    return result.class_map

@@ -36,10 +36,6 @@ def _convolve(feeds: Arrays) -> Arrays:
     return {"features": np.maximum(features, 0)}
 
 
-def _sum_and_difference(feeds: Arrays) -> Arrays:
-    return {"sum": feeds["b"] + feeds["a"], "difference": feeds["b"] - feeds["a"]}
-
-
 def _integers(feeds: Arrays) -> Arrays:
     wide = feeds["pixels"].astype(np.int64) * feeds["factors"]
     return {"products": wide, "halves": wide.astype(np.float32) / 2, "is_large": wide > 100}
@@ -93,7 +89,7 @@ PAIR = Model(  # neither inputs nor outputs are in alphabetical order
     "pair.onnx",
     (_info("b", "f4", None, 3), _info("a", "f4", None, 3)),
     (_info("sum", "f4", None, 3), _info("difference", "f4", None, 3)),
-    _sum_and_difference,
+    lambda feeds: {"sum": feeds["b"] + feeds["a"], "difference": feeds["b"] - feeds["a"]},
 )
 INTEGERS = Model(
     "integers.onnx",
