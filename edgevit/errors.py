@@ -119,7 +119,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
         "onnxruntime>=1.20",
         "safetensors>=0.4.3",
     ),
-    "quantize": ("onnx>=1.17", "onnxruntime>=1.20"),
+    "quantize": ("onnx>=1.17", "onnx-ir>=0.1.16", "onnxruntime>=1.20"),
     "eval": ("pycocotools>=2.0.8", "pillow>=10.3"),
     "plot": ("matplotlib>=3.8",),
 }
@@ -130,7 +130,7 @@ def install_hint(extra: str) -> str:
 
     Example:
         >>> install_hint("quantize")
-        "python -m pip install 'onnx>=1.17' 'onnxruntime>=1.20'"
+        "python -m pip install 'onnx>=1.17' 'onnx-ir>=0.1.16' 'onnxruntime>=1.20'"
     """
     from platform import machine  # not loaded until something is missing
 

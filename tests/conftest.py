@@ -66,9 +66,8 @@ def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    lacking = [
-        name for name in ("torch", "onnx", "onnxscript", "safetensors") if find_spec(name) is None
-    ]
+    names = ("torch", "onnx", "onnx_ir", "onnxscript", "safetensors")
+    lacking = [name for name in names if find_spec(name) is None]
     if not lacking:
         return
     skip = pytest.mark.skip(reason=f"needs the export extra: {', '.join(lacking)} not installed")

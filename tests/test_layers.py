@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "edgevit"
-VENDORS = {"torch", "onnx", "onnxruntime", "openvino", "tensorrt"}
+VENDORS = {"torch", "onnx", "onnx_ir", "onnxruntime", "openvino", "tensorrt"}
 
 # Whatever stands on a floor may import from the floors after it, and from itself.
 HOUSE = (
@@ -174,7 +174,7 @@ def test_predicting_loads_neither_torch_nor_onnx_nor_the_command_line(tiny):
 
 @pytest.mark.parametrize("converter", ["convert_to_fp16", "quantize"])
 def test_converting_a_file_loads_onnx_but_not_torch(converter):
-    pytest.importorskip("onnx", reason="onnx is not installed")
+    pytest.importorskip("onnx_ir", reason="onnx_ir is not installed")
     loaded = modules_after(f"from edgevit.convert import {converter}")
     assert "onnx" in loaded
     assert not loaded & {"torch", "onnxscript", "openvino", "click", "rich"}

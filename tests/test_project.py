@@ -11,7 +11,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-EXAMPLES = sorted(path.name for path in (ROOT / "examples").glob("*.py"))
+FOLDERS = (ROOT / "examples", ROOT / "examples" / "benchmarks")
+EXAMPLES = {path.name: path for folder in FOLDERS for path in sorted(folder.glob("*.py"))}
 
 # Arguments that keep an example short; the others run as they are.
 PLOT = ["--plot", os.devnull] if find_spec("matplotlib") else []
@@ -43,7 +44,7 @@ TAKES_LONG = NEEDS_TORCH - {"bench_gpu.py"} | NEEDS_ONNX
 
 
 def run_example(name, *arguments):
-    command = [sys.executable, str(ROOT / "examples" / name), *map(str, arguments)]
+    command = [sys.executable, str(EXAMPLES[name]), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
 
 
@@ -103,7 +104,7 @@ def test_numbered_examples_stay_short():
     long = [
         n
         for n in EXAMPLES
-        if n[0].isdigit() and len((ROOT / "examples" / n).read_text().splitlines()) > 42
+        if n[0].isdigit() and len(EXAMPLES[n].read_text().splitlines()) > 42
     ]
     assert long == []
 

@@ -20,6 +20,7 @@ from edgevit.benchmark.report import (
     Comparison,
     Percentiles,
 )
+from edgevit.core.machine.state import Conditions, MachineState
 
 __all__ = [
     "MATMUL",

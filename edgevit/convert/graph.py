@@ -27,6 +27,7 @@ def to_proto(model: ir.Model, *, extra_outputs: Sequence[str] = ()) -> onnx.Mode
     """
     proto = ir.to_proto(model)
     del proto.graph.value_info[:]
+    onnx.helper.set_model_props(proto, model.metadata_props)  # in the order of the file
     own = {output.name for output in proto.graph.output}
     proto.graph.output.extend(
         onnx.ValueInfoProto(name=name) for name in extra_outputs if name not in own

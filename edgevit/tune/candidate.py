@@ -144,7 +144,7 @@ class Space:
             yield from product((threads,), spinning, self._streams(runtime, threads))
 
     def _streams(self, runtime: Runtime, threads: int | None) -> Iterable[int]:
-        """A stream needs a thread."""
+        """Numbers of streams to try, none above the threads: each stream needs one."""
         if not runtime.tuning.has_streams:
             return (1,)
         return [count for count in self.streams if threads is None or count <= threads]

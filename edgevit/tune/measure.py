@@ -125,10 +125,10 @@ class ProcessEndedError(EdgeVitError):
 
 
 class WorkerProcess:
-    """One measuring process."""
+    """A Python process that measures candidates, by a line of JSON for each request and answer."""
 
     def __init__(self, images: Images) -> None:
-        """Start it; it loads the images meanwhile."""
+        """Start the process without waiting for it; it loads the images meanwhile."""
         # Closed with the process; a pipe would fill up.
         self._words = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
         self._process = subprocess.Popen(

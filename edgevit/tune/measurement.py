@@ -99,7 +99,7 @@ class Measurement:
         return self.runs >= RELIABLE
 
     def to_dict(self) -> dict[str, Any]:
-        """Describe as JSON values: the candidate, and what the samples come to."""
+        """Give the candidate and its figures as plain values that `json.dumps` takes, by name."""
         return {
             **self.candidate.to_dict(),
             "runs": self.runs,

@@ -100,7 +100,7 @@ def search(
 
 
 class Budget:
-    """The time budget, between the search and whoever watches its progress."""
+    """The time for a search, which runs from when this is made, and whoever watches it."""
 
     def __init__(self, goal: Goal, progress: Progress) -> None:
         """Start it."""
@@ -111,7 +111,7 @@ class Budget:
 
     @property
     def spent_s(self) -> float:
-        """Seconds since the start."""
+        """Seconds since this was made."""
         return perf_counter() - self._started
 
     def check(self) -> None:

@@ -123,7 +123,7 @@ def report_of(
 
     Args:
         measurements: of every candidate, with or without samples.
-        goal: what is wanted.
+        goal: the objective, which orders the candidates, and its bounds.
         notes: what was left out, and why.
         facts: the fields of a TuneReport that are not read off the measurements.
     """
@@ -184,7 +184,7 @@ def ranked(measurements: Sequence[Measurement], goal: Goal) -> list[Measurement]
 
     Args:
         measurements: of candidates, with or without samples; `is_pareto` is set.
-        goal: what is wanted.
+        goal: the objective, which orders the candidates, and its bounds.
     """
     measured = [one for one in measurements if one.samples]
     measured.sort(key=lambda one: (not one.is_reliable, goal.score(one)))

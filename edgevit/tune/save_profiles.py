@@ -30,7 +30,7 @@ def save_profiles(report: TuneReport, models: Sequence[SourceModel]) -> TuneRepo
     preprocessing, which changes no answer.
 
     Args:
-        report: what was found.
+        report: what `search` found.
         models: those that were given, as they were when the search began.
 
     Raises:

@@ -63,9 +63,9 @@ def halve(
     """Measure the candidates, the promising ones longer.
 
     Args:
-        candidates: what there is.
-        measurer: runs them.
-        score: what is to be small.
+        candidates: all that are to be measured at least once.
+        measurer: predicts with a candidate and times it.
+        score: gives a measurement's figure; the smallest is the best.
         admit: says whether a candidate is accurate enough, and notes that in its measurement; asked
             for few.
         check_time: called before each turn; raises OutOfTime to end the search.

@@ -111,7 +111,7 @@ def load_images(paths: Sequence[str], size: tuple[int, int] | None) -> list[Imag
     """Decode images, and stretch them where a size is given.
 
     Args:
-        paths: files.
+        paths: image files, in any format that `load_image` reads.
         size: (height, width) of a camera's frames; None to keep the images' own.
 
     Returns:

@@ -2,7 +2,7 @@
 
 Both run in turn in one process, on the same runtime with the same threads. The plain file is of
 opset 17 from PyTorch's TorchScript exporter, and has the official code's forward pass
-(`examples/plain`); the newer exporter's files run slower still. `limit` is the ratio that would be
+(`plain/`); the newer exporter's files run slower still. `limit` is the ratio that would be
 left if the plain file's convolutions, matrix products and the like took their time and all its
 other nodes took none, by the runtime's own profile: only faster kernels or less arithmetic pass it.
 Detectors' and segmenters' plain files end as the deploy form does: in the best candidates, or in

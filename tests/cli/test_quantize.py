@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-pytest.importorskip("onnx", reason="onnx is not installed (the extra `quantize`)")
+pytest.importorskip("onnx_ir", reason="onnx_ir is not installed (the extra `quantize`)")
 
 
 from small_model import write_small_model

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed (the extra `quantize`)")
+pytest.importorskip("onnx_ir", reason="onnx_ir is not installed (the extra `quantize`)")
 
 import onnxruntime  # noqa: E402
 from small_model import SIDE, write_small_model  # noqa: E402
