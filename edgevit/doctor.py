@@ -1,7 +1,5 @@
 """Say what this machine has, and prove that a model computes here what its exporter computed."""
 
-from __future__ import annotations
-
 import os
 import platform
 from collections.abc import Mapping

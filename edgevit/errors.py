@@ -5,8 +5,6 @@ stand for a condition Python already names derive from that built-in too, so `ex
 keeps working in code that does not know edgevit.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from importlib import import_module
 

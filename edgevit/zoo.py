@@ -3,8 +3,6 @@
 `model_zoo.yaml` holds data only. It is parsed strictly: an unknown or missing key is a ZooError.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from dataclasses import asdict, dataclass

@@ -16,8 +16,6 @@ Options:
         flight, because that provider keeps one graph.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path

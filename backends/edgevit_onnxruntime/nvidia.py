@@ -1,7 +1,5 @@
 """What the providers `cuda` and `tensorrt` need besides: driver, libraries, engines on disk."""
 
-from __future__ import annotations
-
 import ctypes
 import hashlib
 import logging

@@ -1,7 +1,5 @@
 """From an ONNX file to a session: the engine out of the cache, or built and kept there."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """A comparison as a Markdown card, to be kept beside a model or sent to a colleague."""
 
-from __future__ import annotations
-
 from edgevit.benchmark.report import Comparison, threads_text
 from edgevit.benchmark.table import (
     Table,

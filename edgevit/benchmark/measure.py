@@ -1,7 +1,5 @@
 """Measure candidates in turn, in one run."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path

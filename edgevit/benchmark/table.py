@@ -1,7 +1,5 @@
 """A comparison as tables of texts, which the command line and the card both show."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """How accurate models are: as measured on a data set, or as the model zoo states it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """`edgevit bench`."""
 
-from __future__ import annotations
-
 import json
 import os
 from itertools import product

@@ -1,7 +1,5 @@
 """How the commands behave alike: their errors, suggestions, examples, -v and --debug."""
 
-from __future__ import annotations
-
 import logging
 import re
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """`edgevit doctor`."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import asdict
 

@@ -1,7 +1,5 @@
 """Run a graph in ONNX Runtime, as it is checked and measured."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory

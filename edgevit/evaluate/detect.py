@@ -1,7 +1,5 @@
 """COCO AP of a detector, of its boxes and of its masks where it has them."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -3,8 +3,6 @@
 OpenCV would turn a palette's indices into its colors; Pillow keeps them.
 """
 
-from __future__ import annotations
-
 from io import BytesIO
 from pathlib import Path
 

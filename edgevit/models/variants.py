@@ -1,7 +1,5 @@
 """Every variant by name: what `create` builds and what its publication evaluates it with."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial

@@ -3,8 +3,6 @@
 The files are made by `tests/data/make_conformance_models.py`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path

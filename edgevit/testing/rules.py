@@ -1,7 +1,5 @@
 """The rules that every backend keeps."""
 
-from __future__ import annotations
-
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping

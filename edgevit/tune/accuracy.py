@@ -7,8 +7,6 @@ below the reference's. Threads, spinning and streams change no answer, so candid
 nothing else are evaluated once.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 
 from edgevit.errors import EdgeVitError, InputError

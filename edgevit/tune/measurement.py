@@ -1,7 +1,5 @@
 """Measurements of a candidate, and what is read off them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any

@@ -1,7 +1,5 @@
 """Search the best way to run a model on this machine."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter

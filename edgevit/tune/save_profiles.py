@@ -1,7 +1,5 @@
 """Write what a search found into device profiles, one for each model."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 from dataclasses import replace

@@ -23,8 +23,6 @@ a pair of passes adds nothing. Membership only ever makes more nodes follow, so 
 the order of the passes; a chain in the order of the graph needs a single one.
 """
 
-from __future__ import annotations
-
 from collections.abc import Set
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Write a graph whose chosen nodes compute in half precision."""
 
-from __future__ import annotations
-
 from collections.abc import Set
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Digests of files: of any one, and of an ONNX file with its weights beside it."""
 
-from __future__ import annotations
-
 import mmap
 import os
 import re

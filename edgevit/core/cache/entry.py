@@ -10,8 +10,6 @@ model are the recorded ones. Digests find damage and mixed-up files; what keeps 
 can compute digests too, is the check of the owner.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -8,8 +8,6 @@ without its end-of-image marker counts as cut, a PNG with a wrong checksum befor
 them, as damaged.
 """
 
-from __future__ import annotations
-
 import re
 import struct
 import zlib

@@ -7,8 +7,6 @@ Example:
     (224, 224, 3)
 """
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Collection
 from dataclasses import dataclass

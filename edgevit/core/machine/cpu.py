@@ -1,7 +1,5 @@
 """Which processor this is, and how many of its cores this process may really use."""
 
-from __future__ import annotations
-
 import math
 import os
 import platform

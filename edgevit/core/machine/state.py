@@ -6,8 +6,6 @@ Source: the Linux kernel's Documentation/ABI, sysfs-devices-system-cpu and sysfs
 Raspberry Pi documentation of `vcgencmd get_throttled`.
 """
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence

@@ -3,8 +3,6 @@
 Field numbers are those of onnx/onnx.proto.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path

@@ -14,8 +14,6 @@ Each class says of the graphs that it describes:
 - `has_masks`: whether it answers a mask for each object.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar

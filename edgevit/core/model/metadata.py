@@ -1,7 +1,5 @@
 """What an ONNX file says about itself beside its graph, read without the `onnx` package."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from edgevit.core.model.protobuf import (

@@ -1,7 +1,5 @@
 """In what precision a model computes, read off its graph."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from edgevit.core.model.graph import read_graph

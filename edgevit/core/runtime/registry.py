@@ -6,8 +6,6 @@ A plugin is any installed distribution that names a zero-argument callable there
     myruntime = "my_package:MyBackend"
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from functools import cache
 from typing import Any

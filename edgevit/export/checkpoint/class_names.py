@@ -1,7 +1,5 @@
 """Class names that go into a model's spec."""
 
-from __future__ import annotations
-
 import os
 from importlib.resources import files
 from pathlib import Path

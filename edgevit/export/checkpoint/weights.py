@@ -5,8 +5,6 @@ LITv2 (`model`), mmcv and mmengine detectors (`state_dict`), timm (`state_dict`,
 and a bare state dict, each also behind the prefixes of DDP, torch.compile, Lightning and averaging.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from os import PathLike

@@ -10,8 +10,6 @@ input size:
       channels, and one operation does what took two.
 """
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -10,8 +10,6 @@ Batch normalizations, the scale of attention, the affine part of the normalizati
 the order of the offsets are in the weights.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -10,8 +10,6 @@ would have there, four thin strips are subtracted.
 Enlarged maps are summed before they are enlarged, where they have the same size.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
