@@ -51,7 +51,11 @@ class TaskReader(Protocol):
 
 
 def task_reader(task: str) -> TaskReader:
-    """Load the module of a task, which most programs need one of."""
+    """Load the module of a task, which most programs need one of.
+
+    Args:
+        task: a name in `edgevit.core.model.task.TASKS`.
+    """
     return cast(TaskReader, import_module(f"edgevit.core.tasks.{task}"))
 
 
