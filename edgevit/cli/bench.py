@@ -13,20 +13,10 @@ from numpy.typing import NDArray
 from edgevit.benchmark import Accuracy, Candidate, Comparison, compare, write_plot
 from edgevit.benchmark import card as markdown_card
 from edgevit.benchmark.plot import SUFFIXES, require_matplotlib
+from edgevit.cli import options
 from edgevit.cli.accuracy import measured_accuracies, stated_accuracy
 from edgevit.cli.bench_tables import print_comparison
 from edgevit.cli.command import command
-from edgevit.cli.options import (
-    COUNT,
-    FILE,
-    MODES,
-    PATH,
-    card_option,
-    data_options,
-    json_option,
-    list_option,
-    parse_size,
-)
 from edgevit.cli.progress import progress_bar
 from edgevit.core.cache.files import write_atomically
 from edgevit.core.image.load import load_image
@@ -40,32 +30,39 @@ from edgevit.evaluate import DataSet
     "edgevit bench fp32.onnx int8.onnx --data photos --card card.md",
 )
 @click.argument("models", nargs=-1, metavar="[MODEL]...")
-@list_option("--backend", "backends", help="Backends to run on", default="auto")
+@options.list_option("--backend", "backends", help="Backends to run on", default="auto")
 @click.option("--device", default="auto", metavar="NAME", help="Device of each backend.")
-@list_option(
-    "--threads", kind=COUNT, metavar="N", help="Threads of one run", default="each backend's"
+@options.list_option(
+    "--threads",
+    kind=options.COUNT,
+    metavar="N",
+    help="Threads of one run",
+    default="each backend's",
 )
-@list_option(
+@options.list_option(
     "--preprocess",
     "modes",
-    kind=MODES,
+    kind=options.MODES,
     metavar="exact|fast",
     help="How images are resized",
     default="as the model says",
 )
 @click.option(
-    "--image", type=PATH, metavar="FILE", help="Image to predict.  [default: a synthetic one]"
+    "--image",
+    type=options.PATH,
+    metavar="FILE",
+    help="Image to predict.  [default: a synthetic one]",
 )
 @click.option(
     "--image-size",
-    callback=parse_size,
+    callback=options.parse_size,
     default="1080x1920",
     metavar="HxW",
     help="Height x width of the synthetic image.",
 )
 @click.option(
     "--runs",
-    type=COUNT,
+    type=options.COUNT,
     metavar="N",
     default=200,
     help="Predictions of each candidate.",
@@ -77,12 +74,12 @@ from edgevit.evaluate import DataSet
     default=3,
     help="New processes for the first answer and memory, 0 for none.",
 )
-@data_options
-@card_option
+@options.data_options
+@options.card_option
 @click.option(
-    "--plot", type=FILE, metavar="FILE", help="PNG or SVG of latency and accuracy to write."
+    "--plot", type=options.FILE, metavar="FILE", help="PNG or SVG of latency and accuracy to write."
 )
-@json_option
+@options.json_option
 @click.pass_context
 def bench(
     context: click.Context,

@@ -10,17 +10,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from edgevit.cli import options
 from edgevit.cli.command import command, require_extra
-from edgevit.cli.options import (
-    COUNT,
-    LABEL_VALUE,
-    PATH,
-    data_option,
-    json_option,
-    list_option,
-    split_option,
-    threads_option,
-)
 from edgevit.cli.progress import progress_bar
 from edgevit.evaluate import DataSet
 
@@ -35,15 +26,17 @@ ROWS = 12  # of the table, where the rest is shown only when asked for
     "edgevit quantize fp32.onnx --calibration photos --output int8.onnx \\",
     "    --target openvino --data photos --max-drop 0.5",
 )
-@click.argument("source", metavar="IN.onnx", type=PATH)
+@click.argument("source", metavar="IN.onnx", type=options.PATH)
 @click.option(
     "--calibration",
-    type=PATH,
+    type=options.PATH,
     metavar="DIR",
     required=True,
     help="Folder of images of the kind that the model will see, about a hundred.",
 )
-@click.option("--output", type=PATH, metavar="FILE", required=True, help="ONNX file to write.")
+@click.option(
+    "--output", type=options.PATH, metavar="FILE", required=True, help="ONNX file to write."
+)
 @click.option(
     "--model-name",
     "name",
@@ -58,7 +51,7 @@ ROWS = 12  # of the table, where the rest is shown only when asked for
     help="Backend whose form the file has; auto measures which is fastest here. Each backend "
     "runs every form.",
 )
-@threads_option
+@options.threads_option
 @click.option(
     "--rule",
     type=click.Choice(["auto", "minmax", "percentile", "entropy"]),
@@ -72,18 +65,18 @@ ROWS = 12  # of the table, where the rest is shown only when asked for
     default=0.1,
     help="Relative change of the answers; layers stay in floating point to keep to it.",
 )
-@list_option("--keep-float", metavar="LAYER", help="Layers to leave in floating point")
-@data_option
-@split_option
+@options.list_option("--keep-float", metavar="LAYER", help="Layers to leave in floating point")
+@options.data_option
+@options.split_option
 @click.option(
     "--labels",
-    type=PATH,
+    type=options.PATH,
     metavar="PATH",
     help="Where the data set's labels are, as for `edgevit eval`.",
 )
-@list_option(
+@options.list_option(
     "--ignore-index",
-    kind=LABEL_VALUE,
+    kind=options.LABEL_VALUE,
     metavar="N",
     help="Segmenters: label values that count nowhere",
 )
@@ -96,13 +89,13 @@ ROWS = 12  # of the table, where the rest is shown only when asked for
 )
 @click.option(
     "--limit",
-    type=COUNT,
+    type=options.COUNT,
     metavar="N",
     default=128,
     help="Take so many of the calibration images, spread evenly.",
 )
 @click.option("--all-layers", is_flag=True, help="Show every layer in the table.")
-@json_option
+@options.json_option
 def quantize(
     *,
     source: Path,

@@ -6,15 +6,8 @@ from typing import Any
 
 import click
 
+from edgevit.cli import options
 from edgevit.cli.command import command
-from edgevit.cli.options import (
-    COUNT,
-    MODES,
-    data_options,
-    json_option,
-    list_option,
-    parse_size,
-)
 from edgevit.cli.progress import progress_bar
 from edgevit.cli.tune_tables import print_explanation, print_report
 from edgevit.evaluate import DataSet
@@ -32,7 +25,7 @@ LIMIT = click.FloatRange(min=0, min_open=True)
     "edgevit tune --explain",
 )
 @click.argument("models", nargs=-1, metavar="[MODEL]...")
-@data_options
+@options.data_options
 @click.option(
     "--objective",
     type=click.Choice(list(OBJECTIVES)),
@@ -54,11 +47,11 @@ LIMIT = click.FloatRange(min=0, min_open=True)
     default=600.0,
     help="Time for the search; the best found until then is chosen.",
 )
-@list_option("--backend", "backends", help="Backends to try", default="all usable")
+@options.list_option("--backend", "backends", help="Backends to try", default="all usable")
 @click.option(
     "--device", metavar="NAME", help="Device that is used.  [default: all of each backend]"
 )
-@list_option(
+@options.list_option(
     "--precision",
     "precisions",
     kind=click.Choice(["fp32", "fp16", "int8"]),
@@ -66,23 +59,23 @@ LIMIT = click.FloatRange(min=0, min_open=True)
     help="Precisions to try",
     default="all that can be made",
 )
-@list_option(
+@options.list_option(
     "--threads",
-    kind=COUNT,
+    kind=options.COUNT,
     metavar="N",
     help="Threads of one run to try",
     default="up to the cores",
 )
-@list_option(
+@options.list_option(
     "--preprocess",
-    kind=MODES,
+    kind=options.MODES,
     metavar="exact|fast",
     help="Ways to resize images to try",
     default="both",
 )
 @click.option(
     "--image-size",
-    callback=parse_size,
+    callback=options.parse_size,
     metavar="HxW",
     help="Stretch images to a camera's frames for the times.  [default: as they are]",
 )
@@ -90,7 +83,7 @@ LIMIT = click.FloatRange(min=0, min_open=True)
 @click.option(
     "--explain", "is_explained", is_flag=True, help="Show what was found before, and why."
 )
-@json_option
+@options.json_option
 def tune(
     *,
     models: tuple[str, ...],
