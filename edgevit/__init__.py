@@ -10,10 +10,9 @@
 Names are loaded on first use, so that `import edgevit` costs little more than NumPy.
 """
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING
 
+from edgevit import errors
 from edgevit._lazy import lend
 
 __version__ = "0.1.0"
@@ -33,20 +32,7 @@ if TYPE_CHECKING:
     from edgevit.core.tasks.results import Detections as Detections
     from edgevit.core.tasks.results import Segmentation as Segmentation
     from edgevit.drawing import draw as draw
-    from edgevit.errors import BackendError as BackendError
-    from edgevit.errors import BackendNotFoundError as BackendNotFoundError
-    from edgevit.errors import BackendUnavailableError as BackendUnavailableError
-    from edgevit.errors import DeviceError as DeviceError
-    from edgevit.errors import EdgeVitError as EdgeVitError
-    from edgevit.errors import ExportError as ExportError
-    from edgevit.errors import InferenceError as InferenceError
-    from edgevit.errors import InputError as InputError
-    from edgevit.errors import LoadError as LoadError
-    from edgevit.errors import ModelError as ModelError
-    from edgevit.errors import ModelNotFoundError as ModelNotFoundError
-    from edgevit.errors import QuantizationError as QuantizationError
-    from edgevit.errors import SpecError as SpecError
-    from edgevit.errors import ZooError as ZooError
+    from edgevit.errors import *  # noqa: F403 - all of its `__all__`
     from edgevit.predictor import Predictor as Predictor
 else:
     __getattr__, __dir__, __all__ = lend(
@@ -54,32 +40,10 @@ else:
         {
             "edgevit.core.image.geometry": ("Geometry",),
             "edgevit.core.image.load": ("load_image",),
-            "edgevit.core.model.spec": (
-                "InputSpec",
-                "ModelSpec",
-            ),
-            "edgevit.core.tasks.results": (
-                "Classification",
-                "Detections",
-                "Segmentation",
-            ),
+            "edgevit.core.model.spec": ("InputSpec", "ModelSpec"),
+            "edgevit.core.tasks.results": ("Classification", "Detections", "Segmentation"),
             "edgevit.drawing": ("draw",),
-            "edgevit.errors": (
-                "BackendError",
-                "BackendNotFoundError",
-                "BackendUnavailableError",
-                "DeviceError",
-                "EdgeVitError",
-                "ExportError",
-                "InferenceError",
-                "InputError",
-                "LoadError",
-                "ModelError",
-                "ModelNotFoundError",
-                "QuantizationError",
-                "SpecError",
-                "ZooError",
-            ),
+            "edgevit.errors": errors.__all__,
             "edgevit.predictor": ("Predictor",),
         },
         modules=_MODULES,

@@ -1,7 +1,5 @@
 """Names that a module lends from others, which are imported when a name is first used."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib import import_module

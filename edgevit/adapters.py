@@ -1,7 +1,5 @@
 """Results in other projects' forms."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Iterable, Mapping

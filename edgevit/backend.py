@@ -4,8 +4,6 @@ Names are loaded on first use: a plugin without a cache of compiled models does 
 every start.
 """
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING
 
 from edgevit._lazy import lend
@@ -36,23 +34,12 @@ else:
     __getattr__, __dir__, __all__ = lend(
         __name__,
         {
-            "edgevit.core.cache.compiled": (
-                "Build",
-                "CompiledCache",
-                "CompiledModel",
-            ),
+            "edgevit.core.cache.compiled": ("Build", "CompiledCache", "CompiledModel"),
             "edgevit.core.cache.digests": ("file_digests",),
-            "edgevit.core.cache.files": (
-                "cache_dir",
-                "write_atomically",
-            ),
+            "edgevit.core.cache.files": ("cache_dir", "write_atomically"),
             "edgevit.core.machine.cpu": ("usable_cores",),
             "edgevit.core.model.metadata": ("read_io_types",),
-            "edgevit.core.runtime.options": (
-                "check_options",
-                "count_option",
-                "threads_option",
-            ),
+            "edgevit.core.runtime.options": ("check_options", "count_option", "threads_option"),
             "edgevit.core.runtime.protocols": (
                 "AnyArray",
                 "AsyncSession",

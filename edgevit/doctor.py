@@ -1,16 +1,14 @@
 """Say what this machine has, and prove that a model computes here what its exporter computed."""
 
-from __future__ import annotations
-
 import os
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from edgevit import __version__
 from edgevit.core.machine.cpu import allowed_cpus, cpu_features, cpu_name, usable_cores
+from edgevit.core.machine.packages import installed
 from edgevit.core.model.test_vector import TestVector
 from edgevit.core.runtime.registry import backend_names, get_backend
 from edgevit.errors import BackendError, EdgeVitError, SpecError
@@ -95,11 +93,12 @@ class SelfTest:
 
 def diagnose() -> Diagnosis:
     """Look at versions, backends, devices and the processor."""
+    versions = installed()
     return Diagnosis(
         edgevit=__version__,
         python=platform.python_version(),
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
-        packages={name: found for name in PACKAGES if (found := _version_of(name))},
+        packages={name: versions[name] for name in PACKAGES if name in versions},
         cpu=cpu_name(),
         cpu_features=cpu_features(),
         cpus=len(allowed_cpus()),
@@ -170,10 +169,3 @@ def _state_of(name: str) -> BackendState:
         return BackendState(name, tuple(get_backend(name).devices()), None)
     except BackendError as exc:
         return BackendState(name, (), str(exc))
-
-
-def _version_of(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

@@ -1,7 +1,5 @@
 """Draw results on images."""
 
-from __future__ import annotations
-
 import unicodedata
 from collections.abc import Callable
 from typing import Any

@@ -5,9 +5,8 @@ stand for a condition Python already names derive from that built-in too, so `ex
 keeps working in code that does not know edgevit.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
+from importlib import import_module
 
 __all__ = [
     "BackendError",
@@ -136,3 +135,17 @@ def install_hint(extra: str) -> str:
     wanted = (requirement.partition("; ") for requirement in EXTRAS[extra])
     here = [name for name, _, marker in wanted if not marker or f"'{machine()}'" in marker]
     return " ".join(["python -m pip install", *map(repr, here)])
+
+
+def require_package(module: str, extra: str, use: str) -> None:
+    """Check that a package of an extra can be imported; `use` begins the message.
+
+    Raises:
+        EdgeVitError: if it cannot; says how to install it.
+    """
+    try:
+        import_module(module)
+    except ImportError as exc:
+        raise EdgeVitError(
+            f"{use}, which cannot be imported ({exc}); install it with: {install_hint(extra)}"
+        ) from exc

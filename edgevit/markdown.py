@@ -1,7 +1,5 @@
 """Tables of texts in Markdown, for the cards that measurements are kept as."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 

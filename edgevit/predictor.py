@@ -8,7 +8,6 @@ from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -201,9 +200,7 @@ class Predictor:
         Returns:
             An iterator of what `__call__` answers; closing it drops the work ahead.
         """
-        from edgevit.core.runtime.ordered_map import (
-            OrderedMap,  # threads cost every start, used by few
-        )
+        from edgevit.core.runtime.ordered_map import OrderedMap  # few starts need threads
 
         if workers is None:
             workers = self._shared.max_in_flight + 1
@@ -314,12 +311,7 @@ class Predictor:
     def __enter__(self) -> Predictor:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __repr__(self) -> str:

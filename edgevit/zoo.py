@@ -3,8 +3,6 @@
 `model_zoo.yaml` holds data only. It is parsed strictly: an unknown or missing key is a ZooError.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from dataclasses import asdict, dataclass
@@ -110,9 +108,6 @@ def find_model(model: str | os.PathLike[str] | None) -> Path:
     Args:
         model: an ONNX file, a zoo name, or None for the bundled classifier.
 
-    Returns:
-        Path of an existing file.
-
     Raises:
         ModelNotFoundError: if it is not there; says how to get it.
     """
@@ -142,9 +137,7 @@ def load_zoo() -> dict[str, ZooEntry]:
     Raises:
         ZooError: if the file is damaged.
     """
-    from edgevit.core.model.yaml_file import (
-        read_yaml,  # PyYAML costs every start 15 ms, used rarely
-    )
+    from edgevit.core.model.yaml_file import read_yaml  # PyYAML costs a start 15 ms
 
     try:
         return zoo_from_data(read_yaml(_zoo_path()))
@@ -154,12 +147,6 @@ def load_zoo() -> dict[str, ZooEntry]:
 
 def zoo_from_data(data: object) -> dict[str, ZooEntry]:
     """Check the zoo's data against its schema.
-
-    Args:
-        data: what the YAML file holds.
-
-    Returns:
-        Entries by name.
 
     Raises:
         ZooError: naming the entry and the key that is wrong.

@@ -210,7 +210,12 @@ def test_type_checkers_see_the_names_that_are_loaded_on_first_use(module):
     facade = import_module(module)
     tree = ast.parse(Path(facade.__file__).read_text(encoding="utf-8"))
     (block,) = (node for node in tree.body if isinstance(node, ast.If))
-    seen = {imported.names[0].asname: imported.module for imported in block.body}
+    seen = {}
+    for imported in block.body:
+        names = [alias.asname for alias in imported.names]
+        if names == [None]:  # `import *`
+            names = import_module(imported.module).__all__
+        seen |= dict.fromkeys(names, imported.module)
     assert sorted(seen) == facade.__all__
     for name, home in seen.items():
         assert getattr(facade, name) is getattr(import_module(home), name)

@@ -16,8 +16,6 @@ Options:
         flight, because that provider keeps one graph.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -204,12 +202,8 @@ def _providers(
 
 
 def _own_options(model: Path, kind: str) -> dict[str, str]:
-    if kind == "tensorrt":
-        return _engine_options(model)
-    return CUDA_OPTIONS if kind == "cuda" else {}
-
-
-def _engine_options(model: Path) -> dict[str, str]:
+    if kind != "tensorrt":
+        return CUDA_OPTIONS if kind == "cuda" else {}
     try:
         return nvidia.engine_options(model)
     except (OSError, ValueError) as exc:

@@ -1,7 +1,5 @@
 """What the providers `cuda` and `tensorrt` need besides: driver, libraries, engines on disk."""
 
-from __future__ import annotations
-
 import ctypes
 import hashlib
 import logging
@@ -49,9 +47,6 @@ def engine_options(model: Path) -> dict[str, str]:
     ONNX Runtime finds an engine by the graph's hash and the GPU's architecture alone, so every
     model and every version of the libraries gets a folder of its own. It checks no digest, and an
     engine is code, so only the user may read or write the folder. Precision is the graph's.
-
-    Args:
-        model: the ONNX file.
 
     Returns:
         The options; none where the model names its weights in a way that is not understood, or

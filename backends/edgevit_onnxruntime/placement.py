@@ -1,7 +1,5 @@
 """Which execution provider computes which nodes: said aloud where it is not the chosen one."""
 
-from __future__ import annotations
-
 import logging
 from collections import Counter
 from typing import Any

@@ -1,7 +1,5 @@
 """An ONNX Runtime session as an edgevit session."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np

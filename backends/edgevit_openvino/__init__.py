@@ -13,8 +13,6 @@ Options:
         default: true. What AUTO compiles is never kept.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterable, Mapping
 from io import BytesIO

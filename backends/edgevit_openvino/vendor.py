@@ -6,8 +6,6 @@ unless the user has opted out. Where that package cannot be imported, OpenVINO u
 own (openvino/tools/ovc/telemetry_utils.py). This module makes it so, for that one import.
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager

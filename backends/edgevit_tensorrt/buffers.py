@@ -7,8 +7,6 @@ PyTorch, CuPy and CUDA's runtime use, so their arrays can be read and nothing is
 Whatever is allocated is given back when nothing refers to it any more, on any thread.
 """
 
-from __future__ import annotations
-
 import weakref
 from collections.abc import Callable
 from contextlib import AbstractContextManager

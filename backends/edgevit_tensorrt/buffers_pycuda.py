@@ -9,17 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from edgevit_tensorrt.buffers import (
-    Bytes,
-    CudaError,
-    GpuInfo,
-    Graph,
-    NoDriverError,
-    PinnedMemory,
-    Resource,
-    cuda_version,
-    host_address,
-)
+from edgevit_tensorrt import buffers
 
 NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING, for which PyCUDA has no name
 
@@ -32,7 +22,7 @@ def translated() -> Iterator[None]:
     try:
         yield
     except pycuda.driver.Error as exc:
-        raise CudaError(str(exc)) from exc
+        raise buffers.CudaError(str(exc)) from exc
 
 
 class PycudaStream:
@@ -46,14 +36,14 @@ class PycudaStream:
             stream = gpu.driver.Stream(NON_BLOCKING)
         self._held = [stream]
         self.handle = int(stream.handle)
-        self._owner = Resource(self.handle, partial(gpu.drop, self._held))
+        self._owner = buffers.Resource(self.handle, partial(gpu.drop, self._held))
 
-    def copy_to_device(self, address: int, source: Bytes) -> None:
+    def copy_to_device(self, address: int, source: buffers.Bytes) -> None:
         """Queue a copy from pinned memory, which must last until it is done."""
         with translated():
             self._driver.memcpy_htod_async(address, source, self._held[0])
 
-    def copy_to_host(self, target: Bytes, address: int) -> None:
+    def copy_to_host(self, target: buffers.Bytes, address: int) -> None:
         """Queue a copy to pinned memory, which must last until it is done."""
         with translated():
             self._driver.memcpy_dtoh_async(target, address, self._held[0])
@@ -63,9 +53,9 @@ class PycudaStream:
         with translated():
             self._driver.Context.synchronize()
 
-    def capture(self, work: Callable[[], object]) -> Graph:
+    def capture(self, work: Callable[[], object]) -> buffers.Graph:
         """Raise CudaError, always; `can_capture` says so beforehand."""
-        raise CudaError("PyCUDA has no CUDA graphs")
+        raise buffers.CudaError("PyCUDA has no CUDA graphs")
 
     def synchronize(self) -> None:
         """Block until all queued work is done."""
@@ -96,18 +86,18 @@ class PycudaGpu:
         with self.active():
             held.clear()
 
-    def allocate(self, size: int) -> Resource:
+    def allocate(self, size: int) -> buffers.Resource:
         """Allocate `size` bytes on the device."""
         with translated():
             held = [self.driver.mem_alloc(size)]
-        return Resource(int(held[0]), partial(self.drop, held))
+        return buffers.Resource(int(held[0]), partial(self.drop, held))
 
-    def allocate_pinned(self, size: int) -> Bytes:
+    def allocate_pinned(self, size: int) -> buffers.Bytes:
         """Allocate uint8 (size,) in pinned host memory."""
         with translated():
             held = [self.driver.pagelocked_empty(size, np.uint8)]
-        address = host_address(held[0])
-        return PinnedMemory(address, size, partial(self.drop, held)).array()
+        address = buffers.host_address(held[0])
+        return buffers.PinnedMemory(address, size, partial(self.drop, held)).array()
 
     def create_stream(self) -> PycudaStream:
         """Make a stream that does not wait for the default one."""
@@ -124,11 +114,11 @@ class PycudaDriver:
         try:
             import pycuda.driver
         except ImportError as exc:
-            raise NoDriverError(f"PyCUDA cannot be imported: {exc}") from exc
+            raise buffers.NoDriverError(f"PyCUDA cannot be imported: {exc}") from exc
         try:
             pycuda.driver.init()
         except pycuda.driver.Error as exc:
-            raise NoDriverError(str(exc)) from exc
+            raise buffers.NoDriverError(str(exc)) from exc
         self._driver: Any = pycuda.driver
 
     def count(self) -> int:
@@ -137,13 +127,13 @@ class PycudaDriver:
 
     def version(self) -> str:
         """CUDA version that the driver supports, e.g. `12.6`."""
-        return cuda_version(self._driver.get_driver_version())
+        return buffers.cuda_version(self._driver.get_driver_version())
 
-    def info(self, index: int) -> GpuInfo:
+    def info(self, index: int) -> buffers.GpuInfo:
         """Name and compute capability, without a context on the GPU."""
         device = self._driver.Device(index)
         major, minor = device.compute_capability()
-        return GpuInfo(device.name(), f"{major}.{minor}")
+        return buffers.GpuInfo(device.name(), f"{major}.{minor}")
 
     def open(self, index: int) -> PycudaGpu:
         """Retain the primary context on the first call for a GPU, and share it afterwards."""

@@ -5,8 +5,6 @@ to its standard output. Building is done here because it may take all memory, cr
 When the standard input ends, the parent is gone, and so goes the child.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import os

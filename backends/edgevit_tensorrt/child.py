@@ -1,7 +1,5 @@
 """Runs the child process that builds an engine, and tells how it goes."""
 
-from __future__ import annotations
-
 import json
 import logging
 import os

@@ -1,7 +1,5 @@
 """TensorRT's data types and NumPy's."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import tensorrt as trt

@@ -7,8 +7,6 @@ stream, on the GPU, not by the processor.
 Sources: Numba's "CUDA Array Interface (Version 3)"; dmlc/dlpack, include/dlpack/dlpack.h, 1.0.
 """
 
-from __future__ import annotations
-
 import ctypes
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Which of the libraries that reach CUDA is installed."""
 
-from __future__ import annotations
-
 from importlib.util import find_spec
 
 from edgevit_tensorrt.buffers import Driver

@@ -1,7 +1,5 @@
 """A deserialized engine, and the memory of its tensors."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

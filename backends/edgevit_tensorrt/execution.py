@@ -1,7 +1,5 @@
 """One execution context of an engine: its stream, its memory, and its CUDA graph."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """From an ONNX file to a session: the engine out of the cache, or built and kept there."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -106,12 +104,8 @@ class Source:
             shapes: of the inputs with a free batch.
         """
         profile = {
-            name: (
-                (1, *shape[1:]),
-                shape,
-                (1 << (shape[0] - 1).bit_length(), *shape[1:]),
-            )
-            for name, shape in shapes.items()
+            name: ((1, *rest), (batch, *rest), (1 << (batch - 1).bit_length(), *rest))
+            for name, (batch, *rest) in shapes.items()
         }
         logger.warning(
             "the engine of %s takes no inputs of %s; option 'profiles' would have built it at load",

@@ -3,8 +3,6 @@
 There is one log for the process: TensorRT keeps the first it is given, also for later engines.
 """
 
-from __future__ import annotations
-
 import logging
 from collections import deque
 from functools import cache

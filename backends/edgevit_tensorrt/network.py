@@ -6,8 +6,6 @@ those that do not (8.x; on a DLA also 10.x) the types that the graph uses are al
 keeps in float32 is pinned there.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The options of the TensorRT backend."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path

@@ -27,9 +27,6 @@ NEEDED = {
 def start() -> Driver:
     """Start CUDA and import TensorRT.
 
-    Returns:
-        The driver, started.
-
     Raises:
         ImportError: if TensorRT, or a library that reaches CUDA, is not installed.
         DeviceError: if there is no NVIDIA driver or no GPU.

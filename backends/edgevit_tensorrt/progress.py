@@ -1,7 +1,5 @@
 """How far a build is, from versions of TensorRT that tell."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 

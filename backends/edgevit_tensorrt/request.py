@@ -1,7 +1,5 @@
 """What the parent asks of the child process that builds an engine."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

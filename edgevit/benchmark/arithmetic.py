@@ -1,7 +1,5 @@
 """A large matrix product, run beside the models: the rate that the machine's arithmetic reaches."""
 
-from __future__ import annotations
-
 import logging
 from pathlib import Path
 from time import perf_counter

@@ -1,16 +1,7 @@
 """A comparison as a Markdown card, to be kept beside a model or sent to a colleague."""
 
-from __future__ import annotations
-
+from edgevit.benchmark import table
 from edgevit.benchmark.report import Comparison, threads_text
-from edgevit.benchmark.table import (
-    Table,
-    conditions_table,
-    cost_table,
-    fingerprint_table,
-    latency_table,
-    stage_table,
-)
 from edgevit.markdown import markdown_table
 
 
@@ -20,9 +11,6 @@ def card(comparison: Comparison, plot: str | None = None) -> str:
     Args:
         comparison: what `compare` answered.
         plot: address of its plot, relative to the card; None to leave it out.
-
-    Returns:
-        The document.
     """
     height, width = comparison.reports[0].image_size
     parts = [
@@ -30,17 +18,17 @@ def card(comparison: Comparison, plot: str | None = None) -> str:
         f"Images of {height}x{width}, {_runs(comparison)} of each candidate, all in turn in one "
         "process. Times are in ms.",
         *(["The run was interrupted; not everything was measured."] * comparison.is_interrupted),
-        _warnings(comparison),
-        _markdown(latency_table(comparison)),
-        _markdown(cost_table(comparison)),
+        "\n".join(f"> **Warning:** {said}." for said in comparison.conditions.warnings),
+        _markdown(table.latency_table(comparison)),
+        _markdown(table.cost_table(comparison)),
         "" if plot is None else f"![latency and accuracy]({plot})",
         "Where the time goes, p50/p95/p99:",
-        _markdown(stage_table(comparison)),
+        _markdown(table.stage_table(comparison)),
         "## Candidates",
         _files(comparison),
         "## Machine",
-        _markdown(fingerprint_table(comparison)),
-        _markdown(conditions_table(comparison)),
+        _markdown(table.fingerprint_table(comparison)),
+        _markdown(table.conditions_table(comparison)),
         "## What the figures are",
         NOTES,
     ]
@@ -62,10 +50,6 @@ def _runs(comparison: Comparison) -> str:
     return f"{' to '.join(map(str, (counts[0], counts[-1])[: len(counts)]))} runs"
 
 
-def _warnings(comparison: Comparison) -> str:
-    return "\n".join(f"> **Warning:** {warning}." for warning in comparison.conditions.warnings)
-
-
 def _files(comparison: Comparison) -> str:
     rows = [
         f"{number}. `{report.model}` ({report.task}): {report.file_mib:.1f} MiB, "
@@ -77,5 +61,5 @@ def _files(comparison: Comparison) -> str:
     return "\n".join(rows)
 
 
-def _markdown(table: Table) -> str:
-    return markdown_table(table.headings, table.rows, left=table.left)
+def _markdown(texts: table.Table) -> str:
+    return markdown_table(texts.headings, texts.rows, left=texts.left)

@@ -1,7 +1,5 @@
 """Measure candidates in turn, in one run."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -13,8 +11,9 @@ from numpy.typing import NDArray
 from edgevit.benchmark.arithmetic import MatrixProduct
 from edgevit.benchmark.report import STAGES, BenchmarkReport, Candidate, Comparison, Percentiles
 from edgevit.benchmark.start import Start, start
+from edgevit.core.machine.cpu import ROOT
 from edgevit.core.machine.fingerprint import fingerprint
-from edgevit.core.machine.state import ROOT, MachineMonitor
+from edgevit.core.machine.state import MachineMonitor
 from edgevit.core.model.precision import precision_of
 from edgevit.errors import InputError
 from edgevit.predictor import Predictor
@@ -143,7 +142,10 @@ def compare(
     watch = MachineMonitor(root)
     with ExitStack() as stack:
         lanes = [_load(candidate, image, stack) for candidate in candidates]
-        products = _products(lanes, stack)
+        products = {
+            runtime: stack.enter_context(closing(MatrixProduct(*runtime)))
+            for runtime in dict.fromkeys(map(_runtime, lanes))
+        }
         for lane in lanes:
             lane.turn(warmup)
             lane.pairs.clear()
@@ -181,15 +183,6 @@ def _load(candidate: Candidate, image: NDArray[np.uint8], stack: ExitStack) -> C
 
 def _runtime(lane: CandidateRun) -> tuple[str, str, int | None]:
     return lane.predictor.backend, lane.predictor.device, lane.threads
-
-
-def _products(
-    lanes: Sequence[CandidateRun], stack: ExitStack
-) -> dict[tuple[str, str, int | None], MatrixProduct]:
-    return {
-        runtime: stack.enter_context(closing(MatrixProduct(*runtime)))
-        for runtime in dict.fromkeys(map(_runtime, lanes))
-    }
 
 
 def _take_turns(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgevit.benchmark.report import Accuracy, BenchmarkReport, Comparison
 from edgevit.core.cache.files import write_atomically
-from edgevit.errors import EdgeVitError, InputError, install_hint
+from edgevit.errors import InputError, require_package
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,13 +48,7 @@ def require_matplotlib() -> None:
     Raises:
         EdgeVitError: if matplotlib is not installed.
     """
-    try:
-        import matplotlib.figure  # noqa: F401
-    except ImportError as exc:
-        raise EdgeVitError(
-            f"a plot is drawn with matplotlib, which cannot be imported ({exc}); "
-            f"install it with: {install_hint('plot')}"
-        ) from exc
+    require_package("matplotlib.figure", "plot", "a plot is drawn with matplotlib")
 
 
 def write_plot(comparison: Comparison, path: str | os.PathLike[str]) -> None:

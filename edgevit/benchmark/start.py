@@ -1,7 +1,5 @@
 """A new process with one model: its first answer, and its memory."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

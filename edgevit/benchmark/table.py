@@ -1,7 +1,5 @@
 """A comparison as tables of texts, which the command line and the card both show."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -97,12 +95,12 @@ def _latency(report: BenchmarkReport) -> dict[str, str]:
 
 
 def _cost(report: BenchmarkReport) -> dict[str, str]:
-    known = report.accuracy
+    known, share = report.accuracy, report.arithmetic.share
     return {
         "first answer ms": _number(report.first_answer_ms),
         "memory MiB": _number(report.rss_mib),
         "peak MiB": _number(report.rss_peak_mib),
-        "matrix rate": _percent(report.arithmetic.share),
+        "matrix rate": UNKNOWN if share is None else f"{share:.0%}",
         "accuracy": f"{known.value:.2%} {known.metric}" if known else UNKNOWN,
     }
 
@@ -122,9 +120,10 @@ def _spread(spread: Percentiles) -> str:
 
 
 def _state(state: MachineState) -> dict[str, str]:
+    clocks = ", ".join(map(str, state.clocks_mhz or ()))
     temperatures = (state.temperatures_c or {}).items()
     return {
-        "clock": _listed(state.clocks_mhz, "MHz"),
+        "clock": f"{clocks} MHz" if clocks else UNKNOWN,
         "clock's limit": _clock_limit(state),
         "governor": state.governor or UNKNOWN,
         "temperature": ", ".join(f"{name} {value:.0f} °C" for name, value in temperatures)
@@ -149,13 +148,5 @@ def _throttling(state: MachineState) -> str:
     return ", ".join(told) or "none"
 
 
-def _listed(values: tuple[int, ...] | None, unit: str) -> str:
-    return f"{', '.join(map(str, values))} {unit}" if values else UNKNOWN
-
-
 def _number(value: float | None) -> str:
     return UNKNOWN if value is None else f"{value:.0f}"
-
-
-def _percent(value: float | None) -> str:
-    return UNKNOWN if value is None else f"{value:.0%}"

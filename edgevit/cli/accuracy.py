@@ -1,7 +1,5 @@
 """How accurate models are: as measured on a data set, or as the model zoo states it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -19,9 +17,6 @@ Progress = Callable[[str, int, int], object]
 
 def stated_accuracy(model: str | Path | None) -> Accuracy | None:
     """Look a model's accuracy up in the zoo.
-
-    Args:
-        model: what `Predictor` takes.
 
     Returns:
         None where the file is not the zoo's, or the zoo states several for it.

@@ -1,7 +1,5 @@
 """`edgevit bench`."""
 
-from __future__ import annotations
-
 import json
 import os
 from itertools import product
@@ -15,20 +13,10 @@ from numpy.typing import NDArray
 from edgevit.benchmark import Accuracy, Candidate, Comparison, compare, write_plot
 from edgevit.benchmark import card as markdown_card
 from edgevit.benchmark.plot import SUFFIXES, require_matplotlib
+from edgevit.cli import options
 from edgevit.cli.accuracy import measured_accuracies, stated_accuracy
 from edgevit.cli.bench_tables import print_comparison
-from edgevit.cli.command import Command, examples
-from edgevit.cli.options import (
-    COUNT,
-    FILE,
-    MODES,
-    PATH,
-    card_option,
-    json_option,
-    list_option,
-    parse_size,
-    split_option,
-)
+from edgevit.cli.command import command
 from edgevit.cli.progress import progress_bar
 from edgevit.core.cache.files import write_atomically
 from edgevit.core.image.load import load_image
@@ -36,47 +24,47 @@ from edgevit.errors import EdgeVitError, InputError
 from edgevit.evaluate import DataSet
 
 
-@click.command(
-    cls=Command,
-    epilog=examples(
-        "edgevit bench",
-        "edgevit bench cas_vit_s.onnx --backend onnxruntime,openvino --threads 1,2,4",
-        "edgevit bench fp32.onnx int8.onnx --data photos --card card.md",
-    ),
+@command(
+    "edgevit bench",
+    "edgevit bench cas_vit_s.onnx --backend onnxruntime,openvino --threads 1,2,4",
+    "edgevit bench fp32.onnx int8.onnx --data photos --card card.md",
 )
 @click.argument("models", nargs=-1, metavar="[MODEL]...")
-@list_option("--backend", "backends", help="Backends to run on", default="auto")
-@click.option(
-    "--device", default="auto", metavar="NAME", show_default=True, help="Device of each backend."
+@options.list_option("--backend", "backends", help="Backends to run on", default="auto")
+@click.option("--device", default="auto", metavar="NAME", help="Device of each backend.")
+@options.list_option(
+    "--threads",
+    kind=options.COUNT,
+    metavar="N",
+    help="Threads of one run",
+    default="each backend's",
 )
-@list_option(
-    "--threads", kind=COUNT, metavar="N", help="Threads of one run", default="each backend's"
-)
-@list_option(
+@options.list_option(
     "--preprocess",
     "modes",
-    kind=MODES,
+    kind=options.MODES,
     metavar="exact|fast",
     help="How images are resized",
     default="as the model says",
 )
 @click.option(
-    "--image", type=PATH, metavar="FILE", help="Image to predict.  [default: a synthetic one]"
+    "--image",
+    type=options.PATH,
+    metavar="FILE",
+    help="Image to predict.  [default: a synthetic one]",
 )
 @click.option(
     "--image-size",
-    callback=parse_size,
+    callback=options.parse_size,
     default="1080x1920",
-    show_default=True,
     metavar="HxW",
     help="Height x width of the synthetic image.",
 )
 @click.option(
     "--runs",
-    type=COUNT,
+    type=options.COUNT,
     metavar="N",
     default=200,
-    show_default=True,
     help="Predictions of each candidate.",
 )
 @click.option(
@@ -84,22 +72,14 @@ from edgevit.evaluate import DataSet
     type=click.IntRange(min=0),
     metavar="N",
     default=3,
-    show_default=True,
     help="New processes for the first answer and memory, 0 for none.",
 )
+@options.data_options
+@options.card_option
 @click.option(
-    "--data",
-    type=PATH,
-    metavar="DIR",
-    help="Folder of a data set to measure accuracy on, as for `edgevit eval`.",
+    "--plot", type=options.FILE, metavar="FILE", help="PNG or SVG of latency and accuracy to write."
 )
-@split_option
-@click.option("--limit", type=COUNT, metavar="N", help="Take so many of its images.")
-@card_option
-@click.option(
-    "--plot", type=FILE, metavar="FILE", help="PNG or SVG of latency and accuracy to write."
-)
-@json_option
+@options.json_option
 @click.pass_context
 def bench(
     context: click.Context,

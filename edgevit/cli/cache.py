@@ -1,7 +1,5 @@
 """`edgevit cache`."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator

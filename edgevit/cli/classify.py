@@ -1,38 +1,27 @@
 """`edgevit classify`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
 import click
 
-from edgevit.cli.command import Command, examples
+from edgevit.cli.command import command
 from edgevit.cli.images import answer_images, drawn
 from edgevit.cli.options import COUNT, image_options, output_option
 from edgevit.core.tasks.results import Classification
 from edgevit.predictor import Predictor
 
 
-@click.command(
-    cls=Command,
-    epilog=examples(
-        "edgevit classify photo.jpg",
-        "edgevit classify *.jpg --model cas_vit_s.onnx --top-k 1 --json",
-    ),
+@command(
+    "edgevit classify photo.jpg",
+    "edgevit classify *.jpg --model cas_vit_s.onnx --top-k 1 --json",
 )
-@click.option(
-    "--model",
-    metavar="MODEL",
-    help="ONNX file or zoo name of a classifier.  [default: the bundled one for CIFAR-10]",
-)
-@image_options
+@image_options("classify", "a classifier", "CIFAR-10")
 @click.option(
     "--top-k",
     type=COUNT,
     metavar="N",
     default=5,
-    show_default=True,
     help="How many classes to answer, the best first.",
 )
 @output_option("--output", "Write the image with its classes")

@@ -1,7 +1,5 @@
 """How the commands behave alike: their errors, suggestions, examples, -v and --debug."""
 
-from __future__ import annotations
-
 import logging
 import re
 from collections.abc import Callable
@@ -21,6 +19,7 @@ class Command(click.Command):
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:  # click's, all of them
         super().__init__(*arguments, **settings)
+        self.context_settings = {"show_default": True, **self.context_settings}
         self.params += [
             _switch("-v", "--verbose", _set_verbose, "Log what is chosen and why."),
             _switch("--debug", "--debug", _set_debug, "Show the traceback of a failure."),
@@ -90,6 +89,11 @@ def tell(error: EdgeVitError) -> None:
         return " ".join([options[name], *([value.strip("'")] if value else [])])
 
     click.echo(f"edgevit: {ARGUMENT.sub(spelled, str(error))}", err=True)
+
+
+def command(*lines: str) -> Callable[[Callable[..., Any]], click.Command]:
+    """Make a command whose help ends in examples; the function takes what its options say."""
+    return click.command(cls=Command, epilog=examples(*lines))
 
 
 def examples(*lines: str) -> str:

@@ -1,34 +1,22 @@
 """`edgevit detect`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
 import click
 
-from edgevit.cli.command import Command, examples
+from edgevit.cli.command import command
 from edgevit.cli.images import answer_images, drawn
 from edgevit.cli.options import COUNT, image_options, output_option
 from edgevit.core.tasks.results import Detections
 from edgevit.predictor import Predictor
-from edgevit.zoo import BUNDLED
 
 
-@click.command(
-    cls=Command,
-    epilog=examples(
-        "edgevit detect photo.jpg --output found.jpg",
-        "edgevit detect photo.jpg --class nine --class ten --score-threshold 0.6",
-    ),
+@command(
+    "edgevit detect photo.jpg --output found.jpg",
+    "edgevit detect photo.jpg --class nine --class ten --score-threshold 0.6",
 )
-@click.option(
-    "--model",
-    metavar="MODEL",
-    default=BUNDLED["detect"],
-    help="ONNX file or zoo name of a detector.  [default: the bundled one for playing cards]",
-)
-@image_options
+@image_options("detect", "a detector", "playing cards")
 @click.option(
     "--score-threshold",
     type=click.FloatRange(0, 1),
@@ -52,7 +40,6 @@ from edgevit.zoo import BUNDLED
 @output_option("--output", "Write the image with its objects")
 def detect(
     *,
-    model: str,
     score_threshold: float | None,
     max_detections: int | None,
     class_names: tuple[str, ...],
@@ -77,7 +64,6 @@ def detect(
             _describe(result) or [_nothing(predictor, score_threshold, class_names)]
         ),
         writes=[(output, drawn)],
-        model=model,
         **common,
     )
 

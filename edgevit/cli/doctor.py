@@ -1,7 +1,5 @@
 """`edgevit doctor`."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import asdict
 
@@ -9,16 +7,14 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from edgevit.cli.command import Command, examples
+from edgevit.cli.command import command
 from edgevit.cli.options import json_option, threads_option
 from edgevit.doctor import BackendState, Diagnosis, SelfTest, diagnose, self_test
 
 
-@click.command(cls=Command, epilog=examples("edgevit doctor", "edgevit doctor cas_vit_xs_cifar10"))
+@command("edgevit doctor", "edgevit doctor cas_vit_xs_cifar10")
 @click.argument("model", required=False)
-@click.option(
-    "--device", default="auto", metavar="NAME", show_default=True, help="Device for the self-test."
-)
+@click.option("--device", default="auto", metavar="NAME", help="Device for the self-test.")
 @threads_option
 @json_option
 @click.pass_context

@@ -1,7 +1,5 @@
 """`edgevit eval`."""
 
-from __future__ import annotations
-
 import json
 from functools import partial
 from pathlib import Path
@@ -12,17 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from edgevit.cli.command import Command, examples
-from edgevit.cli.options import (
-    COUNT,
-    LABEL_VALUE,
-    PATH,
-    json_option,
-    list_option,
-    preprocess_option,
-    runtime_options,
-    split_option,
-)
+from edgevit.cli import options
+from edgevit.cli.command import command
 from edgevit.cli.progress import progress_bar
 from edgevit.errors import InputError
 from edgevit.evaluate import DataSet, EvaluationReport, evaluate
@@ -31,52 +20,58 @@ from edgevit.predictor import Predictor
 COUNTS = ("images", "boxes", "pixels")
 
 
-@click.command(
-    cls=Command,
-    epilog=examples(
-        "edgevit eval cas_vit_xs_cifar10 --data photos --split val",
-        "edgevit eval cards.onnx --data cards --split val --limit 50 --json",
-        "edgevit eval streets.onnx --data streets --ignore-index 11",
-    ),
+@command(
+    "edgevit eval cas_vit_xs_cifar10 --data photos --split val",
+    "edgevit eval cards.onnx --data cards --split val --limit 50 --json",
+    "edgevit eval streets.onnx --data streets --ignore-index 11",
 )
 @click.argument("model")
 @click.option(
-    "--data", "folder", type=PATH, metavar="DIR", required=True, help="Folder of the data set."
+    "--data",
+    "folder",
+    type=options.PATH,
+    metavar="DIR",
+    required=True,
+    help="Folder of the data set.",
 )
-@split_option
-@click.option("--annotations", type=PATH, metavar="FILE", help="Detectors: the COCO JSON file.")
-@click.option("--images", type=PATH, metavar="DIR", help="Folder of the images.")
+@options.split_option
+@click.option(
+    "--annotations", type=options.PATH, metavar="FILE", help="Detectors: the COCO JSON file."
+)
+@click.option("--images", type=options.PATH, metavar="DIR", help="Folder of the images.")
 @click.option(
     "--labels",
-    type=PATH,
+    type=options.PATH,
     metavar="PATH",
     help="Classifiers: the list of `file,label`. Segmenters: the folder of label PNGs.",
 )
 @click.option(
     "--class-names",
-    type=PATH,
+    type=options.PATH,
     metavar="FILE",
     help="Classifiers, detectors: a file with what the data calls each of the model's classes, a "
     "line each, in the order of class ids.",
 )
-@list_option(
+@options.list_option(
     "--ignore-index",
-    kind=LABEL_VALUE,
+    kind=options.LABEL_VALUE,
     metavar="N",
     help="Segmenters: label values that count nowhere",
     default="255",
 )
 @click.option(
     "--first-class",
-    type=LABEL_VALUE,
+    type=options.LABEL_VALUE,
     metavar="N",
     help="Segmenters: label value of class 0; lower ones count nowhere.  [default: what the "
     "data's labels.csv says, else 0]",
 )
-@click.option("--limit", type=COUNT, metavar="N", help="Take so many of its images, spread evenly.")
-@runtime_options
-@preprocess_option
-@json_option
+@click.option(
+    "--limit", type=options.COUNT, metavar="N", help="Take so many of its images, spread evenly."
+)
+@options.runtime_options
+@options.preprocess_option
+@options.json_option
 def eval(
     *,
     model: str,

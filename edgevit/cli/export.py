@@ -1,27 +1,22 @@
 """`edgevit export`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.console import Console
 
-from edgevit.cli.command import Command, examples, require_extra
+from edgevit.cli.command import command, require_extra
 from edgevit.cli.options import COUNT, PATH, parse_size
 from edgevit.core.model.task import TASKS
 from edgevit.errors import ExportError
 
 
-@click.command(
-    cls=Command,
-    epilog=examples(
-        "edgevit export cas_vit_s --checkpoint cas_vit_s.pth --output cas_vit_s.onnx",
-        "edgevit export cas_vit_xs --output fresh.onnx --num-classes 10",
-        "edgevit export cas_vit_xs_semantic_fpn --checkpoint streets.pth \\",
-        "    --class-names streets.txt --output streets.onnx",
-    ),
+@command(
+    "edgevit export cas_vit_s --checkpoint cas_vit_s.pth --output cas_vit_s.onnx",
+    "edgevit export cas_vit_xs --output fresh.onnx --num-classes 10",
+    "edgevit export cas_vit_xs_semantic_fpn --checkpoint streets.pth \\",
+    "    --class-names streets.txt --output streets.onnx",
 )
 @click.argument("variant", metavar="NAME")
 @click.option("--output", type=PATH, metavar="FILE", required=True, help="ONNX file to write.")
@@ -77,7 +72,6 @@ from edgevit.errors import ExportError
     "--precision",
     type=click.Choice(["fp32", "fp16"]),
     default="fp32",
-    show_default=True,
     help="What the graph computes in. fp16 is for GPUs; nodes that it would harm stay fp32.",
 )
 @click.option(

@@ -1,7 +1,5 @@
 """What the commands that answer images have in common."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path

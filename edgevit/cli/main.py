@@ -1,7 +1,5 @@
 """`edgevit`: the command group and its lazily imported commands."""
 
-from __future__ import annotations
-
 import logging
 import os
 import sys

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
+from edgevit.zoo import BUNDLED
+
 Function = TypeVar("Function", bound=Callable[..., Any])  # click commands take any parameters
 
 PATH = click.Path(path_type=Path)
@@ -85,6 +87,17 @@ def list_option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 card_option = click.option("--card", type=FILE, metavar="FILE", help="Markdown file to write.")
 split_option = click.option("--split", metavar="NAME", help="Part of the data set, such as val.")
+data_option = click.option(
+    "--data",
+    type=PATH,
+    metavar="DIR",
+    help="Folder of a data set to measure accuracy on, as for `edgevit eval`.",
+)
+data_options = stacked(
+    data_option,
+    split_option,
+    click.option("--limit", type=COUNT, metavar="N", help="Take so many of its images."),
+)
 threads_option = click.option(
     "--threads", type=COUNT, metavar="N", help="Threads of one run.  [default: the usable cores]"
 )
@@ -93,25 +106,38 @@ preprocess_option = click.option(
 )
 
 runtime_options = stacked(
-    click.option(
-        "--backend", default="auto", metavar="NAME", show_default=True, help="Backend to run on."
-    ),
+    click.option("--backend", default="auto", metavar="NAME", help="Backend to run on."),
     click.option(
         "--device",
         default="auto",
         metavar="NAME",
-        show_default=True,
         help="Device of the backend, such as cpu or cuda:0.",
     ),
     threads_option,
 )
 
-image_options = stacked(
-    click.argument("images", nargs=-1, required=True, metavar="IMAGE..."),
-    runtime_options,
-    preprocess_option,
-    click.option("--json", "as_json", is_flag=True, help="Print one JSON document for each image."),
-)
+
+def image_options(task: str, model: str, subject: str) -> Callable[[Function], Function]:
+    """Make the options of a command that answers images with a model for its task.
+
+    Args:
+        task: in `BUNDLED`.
+        model: what such a model is called.
+        subject: what the bundled one is for.
+    """
+    described = f"ONNX file or zoo name of {model}.  [default: the bundled one for {subject}]"
+    default = BUNDLED[task]
+    return stacked(
+        click.option(
+            "--model", metavar="MODEL", default=default, show_default=False, help=described
+        ),
+        click.argument("images", nargs=-1, required=True, metavar="IMAGE..."),
+        runtime_options,
+        preprocess_option,
+        click.option(
+            "--json", "as_json", is_flag=True, help="Print one JSON document for each image."
+        ),
+    )
 
 
 def output_option(name: str, what: str) -> Callable[[Function], Function]:

@@ -1,7 +1,5 @@
 """`edgevit parity`."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any
@@ -10,17 +8,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from edgevit.cli.command import Command, examples
-from edgevit.cli.options import (
-    COUNT,
-    PATH,
-    card_option,
-    json_option,
-    list_option,
-    preprocess_option,
-    split_option,
-    threads_option,
-)
+from edgevit.cli import options
+from edgevit.cli.command import command
 from edgevit.cli.progress import progress_bar
 from edgevit.errors import InputError
 from edgevit.parity import DEFAULTS, PairReport, ParityReport, compare, markdown_card
@@ -34,39 +23,35 @@ def _defaults(name: str) -> str:
     return f"  [default: {values}]"
 
 
-@click.command(
-    cls=Command,
-    epilog=examples(
-        "edgevit parity cas_vit_xs_cifar10 --data photos",
-        "edgevit parity fp32.onnx --data photos --backend onnxruntime,openvino:gpu",
-        "edgevit parity fp32.onnx int8.onnx --data photos --card card.md",
-    ),
+@command(
+    "edgevit parity cas_vit_xs_cifar10 --data photos",
+    "edgevit parity fp32.onnx --data photos --backend onnxruntime,openvino:gpu",
+    "edgevit parity fp32.onnx int8.onnx --data photos --card card.md",
 )
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
 @click.option(
     "--data",
-    type=PATH,
+    type=options.PATH,
     metavar="DIR",
     required=True,
     help="Folder of images, or a data set that `edgevit eval` reads.",
 )
-@list_option(
+@options.list_option(
     "--backend",
     "backends",
     help="Backends to compare, the reference first, as NAME or NAME:DEVICE",
     default="all usable; of several models the first usable",
 )
-@split_option
+@options.split_option
 @click.option(
     "--limit",
-    type=COUNT,
+    type=options.COUNT,
     metavar="N",
     default=100,
-    show_default=True,
     help="Take so many images, spread evenly.",
 )
-@threads_option
-@preprocess_option
+@options.threads_option
+@options.preprocess_option
 @click.option(
     "--tolerance",
     type=click.FloatRange(min=0),
@@ -91,11 +76,10 @@ def _defaults(name: str) -> str:
 @click.option(
     "--bisect/--no-bisect",
     default=True,
-    show_default=True,
     help="Find the first node that diverges.",
 )
-@json_option
-@card_option
+@options.json_option
+@options.card_option
 @click.pass_context
 def parity(
     context: click.Context,

@@ -1,7 +1,5 @@
 """The one progress bar of all commands that take long."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 

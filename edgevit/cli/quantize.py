@@ -10,16 +10,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from edgevit.cli.command import Command, examples, require_extra
-from edgevit.cli.options import (
-    COUNT,
-    LABEL_VALUE,
-    PATH,
-    json_option,
-    list_option,
-    split_option,
-    threads_option,
-)
+from edgevit.cli import options
+from edgevit.cli.command import command, require_extra
 from edgevit.cli.progress import progress_bar
 from edgevit.evaluate import DataSet
 
@@ -29,23 +21,22 @@ if TYPE_CHECKING:
 ROWS = 12  # of the table, where the rest is shown only when asked for
 
 
-@click.command(
-    cls=Command,
-    epilog=examples(
-        "edgevit quantize cas_vit_s.onnx --calibration photos --output int8.onnx",
-        "edgevit quantize fp32.onnx --calibration photos --output int8.onnx \\",
-        "    --target openvino --data photos --max-drop 0.5",
-    ),
+@command(
+    "edgevit quantize cas_vit_s.onnx --calibration photos --output int8.onnx",
+    "edgevit quantize fp32.onnx --calibration photos --output int8.onnx \\",
+    "    --target openvino --data photos --max-drop 0.5",
 )
-@click.argument("source", metavar="IN.onnx", type=PATH)
+@click.argument("source", metavar="IN.onnx", type=options.PATH)
 @click.option(
     "--calibration",
-    type=PATH,
+    type=options.PATH,
     metavar="DIR",
     required=True,
     help="Folder of images of the kind that the model will see, about a hundred.",
 )
-@click.option("--output", type=PATH, metavar="FILE", required=True, help="ONNX file to write.")
+@click.option(
+    "--output", type=options.PATH, metavar="FILE", required=True, help="ONNX file to write."
+)
 @click.option(
     "--model-name",
     "name",
@@ -57,16 +48,14 @@ ROWS = 12  # of the table, where the rest is shown only when asked for
     "backend",
     type=click.Choice(["auto", "openvino", "onnxruntime", "tensorrt"]),
     default="auto",
-    show_default=True,
     help="Backend whose form the file has; auto measures which is fastest here. Each backend "
     "runs every form.",
 )
-@threads_option
+@options.threads_option
 @click.option(
     "--rule",
     type=click.Choice(["auto", "minmax", "percentile", "entropy"]),
     default="auto",
-    show_default=True,
     help="How ranges of values are chosen; auto measures which rule changes the answers least.",
 )
 @click.option(
@@ -74,26 +63,20 @@ ROWS = 12  # of the table, where the rest is shown only when asked for
     type=click.FloatRange(min=0, min_open=True),
     metavar="ERROR",
     default=0.1,
-    show_default=True,
     help="Relative change of the answers; layers stay in floating point to keep to it.",
 )
-@list_option("--keep-float", metavar="LAYER", help="Layers to leave in floating point")
-@click.option(
-    "--data",
-    type=PATH,
-    metavar="DIR",
-    help="Data set to measure accuracy on, as for `edgevit eval`.",
-)
-@split_option
+@options.list_option("--keep-float", metavar="LAYER", help="Layers to leave in floating point")
+@options.data_option
+@options.split_option
 @click.option(
     "--labels",
-    type=PATH,
+    type=options.PATH,
     metavar="PATH",
     help="Where the data set's labels are, as for `edgevit eval`.",
 )
-@list_option(
+@options.list_option(
     "--ignore-index",
-    kind=LABEL_VALUE,
+    kind=options.LABEL_VALUE,
     metavar="N",
     help="Segmenters: label values that count nowhere",
 )
@@ -102,19 +85,17 @@ ROWS = 12  # of the table, where the rest is shown only when asked for
     type=float,
     metavar="POINTS",
     default=1.0,
-    show_default=True,
     help="Points of accuracy that may be lost; more is refused, and nothing written.",
 )
 @click.option(
     "--limit",
-    type=COUNT,
+    type=options.COUNT,
     metavar="N",
     default=128,
-    show_default=True,
     help="Take so many of the calibration images, spread evenly.",
 )
 @click.option("--all-layers", is_flag=True, help="Show every layer in the table.")
-@json_option
+@options.json_option
 def quantize(
     *,
     source: Path,
@@ -165,16 +146,13 @@ def _print(report: QuantizationReport, rows: int | None) -> None:
     click.echo(f"form: {report.backend}'s")
     rules = ", ".join(f"{name} {100 * error:.2f}%" for name, error in report.rules.items())
     click.echo(f"ranges: {report.rule} (error with {rules})")
+    quantized = sum(layer.precision == "int8" for layer in report.layers)
     click.echo(
-        f"wrote {report.path}: {report.spec.name}, {_quantized(report)} of {len(report.layers)} "
+        f"wrote {report.path}: {report.spec.name}, {quantized} of {len(report.layers)} "
         f"layers in int8, {report.size_bytes / 2**20:.1f} MiB; on {report.images} calibration "
         f"images the answers change by {100 * report.error:.2f}%, and "
         f"{100 * report.agreement:.2f}% of the best classes stay"
     )
-
-
-def _quantized(report: QuantizationReport) -> int:
-    return sum(layer.precision == "int8" for layer in report.layers)
 
 
 def _table(report: QuantizationReport, rows: int | None) -> Table:

@@ -1,39 +1,26 @@
 """`edgevit segment`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
-from numpy.typing import NDArray
 
-from edgevit.cli.command import Command, examples
+from edgevit.cli.command import command
 from edgevit.cli.images import answer_images, drawn
 from edgevit.cli.options import image_options, output_option
 from edgevit.core.tasks.results import Segmentation
 from edgevit.predictor import Predictor
-from edgevit.zoo import BUNDLED
 
 
-@click.command(
-    cls=Command,
-    epilog=examples(
-        "edgevit segment street.jpg --overlay look.jpg",
-        "edgevit segment a.jpg b.jpg --output maps",
-    ),
+@command(
+    "edgevit segment street.jpg --overlay look.jpg",
+    "edgevit segment a.jpg b.jpg --output maps",
 )
-@click.option(
-    "--model",
-    metavar="MODEL",
-    default=BUNDLED["segment"],
-    help="ONNX file or zoo name of a segmenter.  [default: the bundled one for streets]",
-)
-@image_options
+@image_options("segment", "a segmenter", "streets")
 @output_option("--output", "Write the class map, a PNG of class ids")
 @output_option("--overlay", "Write the image with its classes in colors, to look at")
-def segment(*, model: str, output: Path | None, overlay: Path | None, **common: Any) -> None:
+def segment(*, output: Path | None, overlay: Path | None, **common: Any) -> None:
     """Label every pixel of images.
 
     An image that cannot be read is reported on stderr and the others are still answered; the exit
@@ -46,8 +33,7 @@ def segment(*, model: str, output: Path | None, overlay: Path | None, **common: 
     answer_images(
         answer=lambda predictor, image: predictor.segment(image),
         describe=_describe,
-        writes=[(output, _class_map), (overlay, drawn)],
-        model=model,
+        writes=[(output, lambda image, result: result.class_map), (overlay, drawn)],
         **common,
     )
 
@@ -56,7 +42,3 @@ def _describe(predictor: Predictor, result: Segmentation) -> list[str]:
     counts = result.pixels_per_class()
     order = [index for index in np.argsort(-counts, kind="stable") if counts[index]]
     return [f"{counts[i] / result.class_map.size:6.1%}  {result.class_names[i]}" for i in order]
-
-
-def _class_map(image: str, result: Segmentation) -> NDArray[np.integer]:
-    return result.class_map

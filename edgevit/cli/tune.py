@@ -1,23 +1,13 @@
 """`edgevit tune`."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any
 
 import click
 
-from edgevit.cli.command import Command, examples
-from edgevit.cli.options import (
-    COUNT,
-    MODES,
-    PATH,
-    json_option,
-    list_option,
-    parse_size,
-    split_option,
-)
+from edgevit.cli import options
+from edgevit.cli.command import command
 from edgevit.cli.progress import progress_bar
 from edgevit.cli.tune_tables import print_explanation, print_report
 from edgevit.evaluate import DataSet
@@ -28,30 +18,18 @@ from edgevit.tune.measurement import OBJECTIVES
 LIMIT = click.FloatRange(min=0, min_open=True)
 
 
-@click.command(
-    cls=Command,
-    epilog=examples(
-        "edgevit tune --data photos",
-        "edgevit tune cas_vit_s.onnx cas_vit_xs.onnx --data photos --backend openvino",
-        "edgevit tune cas_vit_s.onnx --data photos --threads 1,2 --p95-ms 30",
-        "edgevit tune --explain",
-    ),
+@command(
+    "edgevit tune --data photos",
+    "edgevit tune cas_vit_s.onnx cas_vit_xs.onnx --data photos --backend openvino",
+    "edgevit tune cas_vit_s.onnx --data photos --threads 1,2 --p95-ms 30",
+    "edgevit tune --explain",
 )
 @click.argument("models", nargs=-1, metavar="[MODEL]...")
-@click.option(
-    "--data",
-    "folder",
-    type=PATH,
-    metavar="DIR",
-    help="Folder of the data set to measure accuracy on, as for `edgevit eval`.",
-)
-@split_option
-@click.option("--limit", type=COUNT, metavar="N", help="Take so many of its images.")
+@options.data_options
 @click.option(
     "--objective",
     type=click.Choice(list(OBJECTIVES)),
     default="latency",
-    show_default=True,
     help="What is to be best.",
 )
 @click.option(
@@ -59,7 +37,6 @@ LIMIT = click.FloatRange(min=0, min_open=True)
     type=click.FloatRange(min=0),
     metavar="POINTS",
     default=1.0,
-    show_default=True,
     help="Points of accuracy that may be lost against the first MODEL, exact preprocessing.",
 )
 @click.option("--p95-ms", type=LIMIT, metavar="MS", help="Limit of the time of an answer.")
@@ -68,14 +45,13 @@ LIMIT = click.FloatRange(min=0, min_open=True)
     type=LIMIT,
     metavar="SECONDS",
     default=600.0,
-    show_default=True,
     help="Time for the search; the best found until then is chosen.",
 )
-@list_option("--backend", "backends", help="Backends to try", default="all usable")
+@options.list_option("--backend", "backends", help="Backends to try", default="all usable")
 @click.option(
     "--device", metavar="NAME", help="Device that is used.  [default: all of each backend]"
 )
-@list_option(
+@options.list_option(
     "--precision",
     "precisions",
     kind=click.Choice(["fp32", "fp16", "int8"]),
@@ -83,23 +59,23 @@ LIMIT = click.FloatRange(min=0, min_open=True)
     help="Precisions to try",
     default="all that can be made",
 )
-@list_option(
+@options.list_option(
     "--threads",
-    kind=COUNT,
+    kind=options.COUNT,
     metavar="N",
     help="Threads of one run to try",
     default="up to the cores",
 )
-@list_option(
+@options.list_option(
     "--preprocess",
-    kind=MODES,
+    kind=options.MODES,
     metavar="exact|fast",
     help="Ways to resize images to try",
     default="both",
 )
 @click.option(
     "--image-size",
-    callback=parse_size,
+    callback=options.parse_size,
     metavar="HxW",
     help="Stretch images to a camera's frames for the times.  [default: as they are]",
 )
@@ -107,11 +83,11 @@ LIMIT = click.FloatRange(min=0, min_open=True)
 @click.option(
     "--explain", "is_explained", is_flag=True, help="Show what was found before, and why."
 )
-@json_option
+@options.json_option
 def tune(
     *,
     models: tuple[str, ...],
-    folder: Path | None,
+    data: Path | None,
     split: str | None,
     limit: int | None,
     objective: str,
@@ -135,15 +111,15 @@ def tune(
     if is_explained:
         _explain(models, as_json)
         return
-    if folder is None:
+    if data is None:
         raise click.UsageError("--data DIR is needed: accuracy is measured on it")
-    data = DataSet(folder, split=split, limit=limit)
+    data_set = DataSet(data, split=split, limit=limit)
     goal = Goal(objective, max_drop, p95_ms, budget_s)
     choices = Choices(device=device, **{name: values or None for name, values in lists.items()})
     with progress_bar(tells_steps=not as_json) as show:
         report = search(
             models or None,
-            data,
+            data_set,
             goal=goal,
             choices=choices,
             image_size=image_size,

@@ -1,7 +1,5 @@
 """`edgevit zoo`."""
 
-from __future__ import annotations
-
 import json
 
 import click

@@ -3,8 +3,6 @@
 Names are loaded on first use.
 """
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING
 
 from edgevit._lazy import lend
@@ -20,15 +18,8 @@ else:
     __getattr__, __dir__, __all__ = lend(
         __name__,
         {
-            "edgevit.convert.fp16.convert": (
-                "Fp16Report",
-                "convert_to_fp16",
-            ),
+            "edgevit.convert.fp16.convert": ("Fp16Report", "convert_to_fp16"),
             "edgevit.convert.int8.quantize": ("quantize",),
-            "edgevit.convert.int8.report": (
-                "Accuracy",
-                "LayerSensitivity",
-                "QuantizationReport",
-            ),
+            "edgevit.convert.int8.report": ("Accuracy", "LayerSensitivity", "QuantizationReport"),
         },
     )

@@ -3,8 +3,6 @@
 Models come and go as `onnx.ModelProto`; between reading and writing, there is no other form.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

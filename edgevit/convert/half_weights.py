@@ -1,7 +1,5 @@
 """Store a graph's weights in half precision, and take them out again."""
 
-from __future__ import annotations
-
 import numpy as np
 import onnx_ir as ir
 

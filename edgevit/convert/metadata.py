@@ -1,7 +1,5 @@
 """What travels in the metadata of an ONNX file."""
 
-from __future__ import annotations
-
 import onnx
 
 from edgevit.core.model.metadata import MULTIPLY_ADDS_KEY

@@ -1,7 +1,5 @@
 """The images that a graph is recorded and compared with, and how far two answers are apart."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Run a graph in ONNX Runtime, as it is checked and measured."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,9 +25,6 @@ def load_graph(model: onnx.ModelProto, settings: Feeds = NO_SETTINGS) -> Run:
     Args:
         model: a graph whose first input is the image.
         settings: its further inputs.
-
-    Returns:
-        What runs it.
     """
     run = runner(model, [output.name for output in model.graph.output])
     weights = {tensor.name for tensor in model.graph.initializer}

@@ -5,8 +5,6 @@ and `parse` follows them; ranges, which annotations cannot say, are checked in `
 the `require_` functions.
 """
 
-from __future__ import annotations
-
 import json
 import reprlib
 import sys

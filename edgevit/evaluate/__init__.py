@@ -14,8 +14,6 @@ What the folder of a data set must hold, by the model's task. `split` is for dat
 Other places are named in `DataSet`.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """COCO AP of a detector, of its boxes and of its masks where it has them."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,7 +17,7 @@ from edgevit.core.image.header import read_header
 from edgevit.core.model.spec import ModelSpec
 from edgevit.core.tasks.results import Detections
 from edgevit.core.tasks.rle import RLE
-from edgevit.errors import EdgeVitError, InputError, install_hint
+from edgevit.errors import InputError, require_package
 from edgevit.evaluate.data import DataSet, first_folder, ids_of_names, names_in_data, shortened
 from edgevit.evaluate.report import Figures, TimedLoop
 from edgevit.predictor import Predictor
@@ -69,7 +67,7 @@ def detection_figures(predictor: Predictor, data: DataSet, loop: TimedLoop) -> F
         InputError: if the data does not fit, or an image cannot be read.
         EdgeVitError: if pycocotools is not installed.
     """
-    _require_pycocotools()
+    require_package("pycocotools.cocoeval", "eval", "AP is measured with pycocotools")
     truth = read_truth(_annotations_file(data))
     category_ids = category_ids_of(truth, data, predictor.spec)
     folder = _images_folder(data, truth)
@@ -152,16 +150,6 @@ def category_ids_of(truth: CocoTruth, data: DataSet, spec: ModelSpec) -> dict[st
     if not known or used - set(known.values()):
         raise InputError(f"the annotations {str(truth.path)!r} lack categories of their objects")
     return known
-
-
-def _require_pycocotools() -> None:
-    try:
-        import pycocotools.cocoeval  # noqa: F401
-    except ImportError as exc:
-        raise EdgeVitError(
-            f"AP is measured with pycocotools, which cannot be imported ({exc}); "
-            f"install it with: {install_hint('eval')}"
-        ) from exc
 
 
 def _annotations_file(data: DataSet) -> Path:

@@ -3,8 +3,6 @@
 OpenCV would turn a palette's indices into its colors; Pillow keeps them.
 """
 
-from __future__ import annotations
-
 from io import BytesIO
 from pathlib import Path
 
@@ -12,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgevit.core.image.header import read_header
-from edgevit.errors import EdgeVitError, InputError, install_hint
+from edgevit.errors import InputError, require_package
 
 GREY, PALETTE = 0, 3  # PNG's color types with one sample for each pixel
 
@@ -25,13 +23,7 @@ def require_pillow() -> None:
     Raises:
         EdgeVitError: if Pillow is not installed.
     """
-    try:
-        import PIL.Image  # noqa: F401
-    except ImportError as exc:
-        raise EdgeVitError(
-            f"label images are read with Pillow, which cannot be imported ({exc}); "
-            f"install it with: {install_hint('eval')}"
-        ) from exc
+    require_package("PIL.Image", "eval", "label images are read with Pillow")
 
 
 def read_label_map(path: Path) -> LabelMap:

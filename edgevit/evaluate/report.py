@@ -1,7 +1,5 @@
 """What an evaluation answers, and the loop that all tasks share."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median

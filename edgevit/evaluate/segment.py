@@ -1,7 +1,5 @@
 """mIoU of a segmenter, at the labels' own resolution."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

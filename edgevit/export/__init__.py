@@ -3,8 +3,6 @@
 Names are loaded on first use, so that importing this package does not import PyTorch.
 """
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING
 
 from edgevit._lazy import lend

@@ -1,7 +1,5 @@
 """The forms that a verified graph can be written in: what it computes in, and how weights lie."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any

@@ -1,7 +1,5 @@
 """Count the arithmetic of a module."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call

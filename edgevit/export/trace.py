@@ -1,7 +1,5 @@
 """From a PyTorch module to an ONNX graph."""
 
-from __future__ import annotations
-
 import logging
 import warnings
 from collections.abc import Mapping, Sequence

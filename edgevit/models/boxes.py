@@ -6,8 +6,6 @@ Paper: Ren et al., "Faster R-CNN", arXiv:1506.01497. Repository: github.com/open
 Boxes are float (..., 4), xyxy, in pixels of the network's input.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

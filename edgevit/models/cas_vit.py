@@ -13,8 +13,6 @@ Differences from upstream:
     - In training mode `CASViT` answers the mean of its two heads too (upstream returns the pair).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

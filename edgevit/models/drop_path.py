@@ -1,7 +1,5 @@
 """Stochastic depth, a layer that the model families share."""
 
-from __future__ import annotations
-
 from torch import Tensor, nn
 
 

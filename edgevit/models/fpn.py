@@ -12,8 +12,6 @@ Differences from upstream:
     - The caller passes the maps to merge; there is no start or end level.
 """
 
-from __future__ import annotations
-
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any

@@ -17,8 +17,6 @@ Differences from upstream:
     - No dropout, which upstream leaves at 0; the stem's BatchNorm trains in the dense form too.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

@@ -19,8 +19,6 @@ Differences from upstream:
     - PyTorch's own weight initialization; only the merges' offsets start at zero, as upstream.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, replace
 from itertools import islice, product

@@ -17,8 +17,6 @@ Differences from upstream:
     - Only what is needed to run a detector, not the sampling of training examples.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise

@@ -12,8 +12,6 @@ Differences from upstream:
     - Channels of the neck and the head and the number of stacked convolutions are arguments.
 """
 
-from __future__ import annotations
-
 import math
 from itertools import pairwise
 

@@ -8,8 +8,6 @@ Both are modules without parameters, so that an exporter can put a runtime's own
 place. Boxes are float (..., 4), xyxy, in pixels of the network's input.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

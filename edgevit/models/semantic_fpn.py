@@ -13,8 +13,6 @@ Differences from upstream:
     - The logits stay at stride 4; enlarging them to the image is left to whoever uses them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch.nn.functional as F  # noqa: N812

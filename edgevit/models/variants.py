@@ -1,8 +1,6 @@
 """Every variant by name: what `create` builds and what its publication evaluates it with."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar
@@ -136,8 +134,12 @@ def _cas_vit(name: str) -> Variant:
     )
 
 
-def _lightvit_evaluation(size: tuple[int, int]) -> InputSpec:
-    """Official rule (image_classification_sota, lib/dataset/transform.py): crop 224/256."""
+def _crop_evaluation(size: tuple[int, int]) -> InputSpec:
+    """Crop 224/256, the official rule of LightViT and LITv2.
+
+    Source:
+        image_classification_sota `lib/dataset/transform.py`; LITv2 `classification/data/build.py`.
+    """
     return InputSpec(size, resize="shorter", crop_pct=224 / 256)
 
 
@@ -147,13 +149,8 @@ def _lightvit(name: str) -> Variant:
         family="lightvit",
         classifier=lambda num_classes: lightvit.LightViT(config, num_classes),
         pyramid=lambda: lightvit.LightViTPyramid(config),
-        evaluation=_lightvit_evaluation,
+        evaluation=_crop_evaluation,
     )
-
-
-def _litv2_evaluation(size: tuple[int, int]) -> InputSpec:
-    """Official rule (classification/data/build.py): crop 224/256."""
-    return InputSpec(size, resize="shorter", crop_pct=224 / 256)
 
 
 def _litv2_384_evaluation(size: tuple[int, int]) -> InputSpec:
@@ -168,7 +165,7 @@ def _litv2(name: str) -> Variant:
         family="litv2",
         classifier=lambda num_classes: litv2.LITv2(config, num_classes),
         pyramid=lambda: litv2.LITv2Pyramid(config),
-        evaluation=_litv2_384_evaluation if is_large else _litv2_evaluation,
+        evaluation=_litv2_384_evaluation if is_large else _crop_evaluation,
         input_size=(384, 384) if is_large else (224, 224),
     )
 
@@ -181,27 +178,10 @@ VARIANTS = {
 
 
 def _dense(
-    head: str, family: str, name: str, pyramid: Callable[[], nn.Module]
+    family: str, name: str, pyramid: Callable[[], nn.Module], heads: Iterable[str]
 ) -> dict[str, DenseVariant]:
-    """A dense variant under its name, `<backbone>_<head>`."""
-    return {f"{name}_{head}": DenseVariant(family, head, pyramid)}
-
-
-def _cas_vit_dense(name: str) -> dict[str, DenseVariant]:
-    pyramid = partial(cas_vit.CASViTPyramid, cas_vit.CONFIGS[name])
-    return {
-        **_dense("retinanet", "cas_vit", name, pyramid),
-        **_dense("mask_rcnn", "cas_vit", name, pyramid),
-        **_dense("semantic_fpn", "cas_vit", name, pyramid),
-    }
-
-
-def _lightvit_dense(name: str) -> dict[str, DenseVariant]:
-    pyramid = partial(lightvit.LightViTPyramid, lightvit.CONFIGS[name])
-    return {
-        **_dense("mask_rcnn", "lightvit", name, pyramid),
-        **_dense("semantic_fpn", "lightvit", name, pyramid),
-    }
+    """Dense variants of one pyramid under their names, `<backbone>_<head>`."""
+    return {f"{name}_{head}": DenseVariant(family, head, pyramid) for head in heads}
 
 
 def _litv2_dense(name: str) -> dict[str, DenseVariant]:
@@ -211,11 +191,11 @@ def _litv2_dense(name: str) -> dict[str, DenseVariant]:
     large_windows = partial(litv2.LITv2Pyramid, replace(config, windows=(0, 0, 4, 1)))
     segmentation = partial(litv2.LITv2Pyramid, config, has_norm0=True)
     return {
-        **_dense("retinanet", "litv2", name, detection),
-        **_dense("retinanet", "litv2", f"{name}_ws4", large_windows),
-        **_dense("mask_rcnn", "litv2", name, detection),
-        **_dense("mask_rcnn", "litv2", f"{name}_ws4", large_windows),
-        **_dense("semantic_fpn", "litv2", name, segmentation),
+        **_dense("litv2", name, detection, ["retinanet"]),
+        **_dense("litv2", f"{name}_ws4", large_windows, ["retinanet"]),
+        **_dense("litv2", name, detection, ["mask_rcnn"]),
+        **_dense("litv2", f"{name}_ws4", large_windows, ["mask_rcnn"]),
+        **_dense("litv2", name, segmentation, ["semantic_fpn"]),
     }
 
 
@@ -226,10 +206,17 @@ HEADS = {
 }
 
 DENSE_VARIANTS: dict[str, DenseVariant] = {}
-for _name in cas_vit.CONFIGS:
-    DENSE_VARIANTS |= _cas_vit_dense(_name)
-for _name in lightvit.CONFIGS:
-    DENSE_VARIANTS |= _lightvit_dense(_name)
+for _name, _cas_vit_config in cas_vit.CONFIGS.items():
+    DENSE_VARIANTS |= _dense(
+        "cas_vit", _name, partial(cas_vit.CASViTPyramid, _cas_vit_config), HEADS
+    )
+for _name, _lightvit_config in lightvit.CONFIGS.items():
+    DENSE_VARIANTS |= _dense(
+        "lightvit",
+        _name,
+        partial(lightvit.LightViTPyramid, _lightvit_config),
+        ("mask_rcnn", "semantic_fpn"),
+    )
 for _name in ("litv2_s", "litv2_m", "litv2_b"):
     DENSE_VARIANTS |= _litv2_dense(_name)
 

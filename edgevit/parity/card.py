@@ -1,7 +1,5 @@
 """A comparison as a Markdown card."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 

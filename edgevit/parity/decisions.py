@@ -1,7 +1,5 @@
 """Count the decisions of two sides that agree, by the model's task."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 

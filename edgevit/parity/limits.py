@@ -1,7 +1,5 @@
 """How far two sides may be apart, by the precision of their files."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Adds up how far one side is from the reference."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from pathlib import Path
 

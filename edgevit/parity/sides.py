@@ -1,7 +1,5 @@
 """What is compared: a model file on a backend's device."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack

@@ -1,7 +1,5 @@
 """How far two runtimes' tensors are apart."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """The rules that sessions with a queue keep besides; other sessions pass them unasked."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import wraps

@@ -1,7 +1,5 @@
 """How a rule of the conformance kit loads, runs, compares and complains."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 

@@ -3,8 +3,6 @@
 The files are made by `tests/data/make_conformance_models.py`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,10 +32,6 @@ def _convolve(feeds: Arrays) -> Arrays:
     windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(2, 3))
     features = np.einsum("nchwij,ocij->nohw", windows, KERNELS) + BIAS[:, None, None]
     return {"features": np.maximum(features, 0)}
-
-
-def _sum_and_difference(feeds: Arrays) -> Arrays:
-    return {"sum": feeds["b"] + feeds["a"], "difference": feeds["b"] - feeds["a"]}
 
 
 def _integers(feeds: Arrays) -> Arrays:
@@ -93,7 +87,7 @@ PAIR = Model(  # neither inputs nor outputs are in alphabetical order
     "pair.onnx",
     (_info("b", "f4", None, 3), _info("a", "f4", None, 3)),
     (_info("sum", "f4", None, 3), _info("difference", "f4", None, 3)),
-    _sum_and_difference,
+    lambda feeds: {"sum": feeds["b"] + feeds["a"], "difference": feeds["b"] - feeds["a"]},
 )
 INTEGERS = Model(
     "integers.onnx",

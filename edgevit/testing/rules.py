@@ -1,8 +1,5 @@
 """The rules that every backend keeps."""
 
-from __future__ import annotations
-
-import mmap
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
@@ -14,6 +11,7 @@ from types import MappingProxyType
 import numpy as np
 
 from edgevit.backend import Backend, Session, TunableBackend
+from edgevit.core.machine.memory import resident_mib
 from edgevit.errors import DeviceError, InferenceError, InputError, LoadError, ModelError
 from edgevit.testing.async_rules import ASYNC_CHECKS
 from edgevit.testing.expect import (
@@ -37,7 +35,7 @@ from edgevit.testing.models import (
 
 Check = Callable[[Backend, str], None]
 
-LEAK_RUNS, LEAK_BYTES = 1000, 8 * 1024**2
+LEAK_RUNS, LEAK_MIB = 1000, 8
 
 
 def check_backend(backend: Backend, *, device: str | None = None) -> None:
@@ -310,19 +308,11 @@ def memory_stays_flat(backend: Backend, device: str) -> None:
     with loaded(backend, device, PAIR) as session:
         for _ in range(LEAK_RUNS // 10):
             run(session, feeds)
-        before = _resident_bytes()
+        before = resident_mib() or 0
         for _ in range(LEAK_RUNS):
             run(session, feeds)
-        grown = _resident_bytes() - before
-    require(grown < LEAK_BYTES, f"{LEAK_RUNS} runs kept {grown} bytes")
-
-
-def _resident_bytes() -> int:
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except OSError:  # not Linux
-        return 0
-    return pages * int(mmap.PAGESIZE)
+        grown = (resident_mib() or 0) - before
+    require(grown < LEAK_MIB, f"{LEAK_RUNS} runs kept {grown:.1f} MiB")
 
 
 CHECKS: Mapping[str, Check] = MappingProxyType(

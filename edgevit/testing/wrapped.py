@@ -1,7 +1,5 @@
 """A backend whose options are given beforehand, so that the kit can be run with them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

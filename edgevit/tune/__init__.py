@@ -8,8 +8,6 @@
 `search` writes a device profile, which `Predictor("cas_vit_s.onnx")` obeys from then on.
 """
 
-from __future__ import annotations
-
 from edgevit.tune.inputs import Choices
 from edgevit.tune.measurement import Measurement
 from edgevit.tune.pipeline import search

@@ -7,8 +7,6 @@ below the reference's. Threads, spinning and streams change no answer, so candid
 nothing else are evaluated once.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 
 from edgevit.errors import EdgeVitError, InputError
@@ -74,11 +72,7 @@ class AccuracyGate:
 
 
 def evaluator_for(data: DataSet) -> Evaluator:
-    """Make what evaluates candidates on a data set.
-
-    Args:
-        data: the data set.
-    """
+    """Make what evaluates candidates on a data set."""
 
     def figure(candidate: Candidate, progress: Progress) -> float:
         path, backend, device, mode = candidate.answers

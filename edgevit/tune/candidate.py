@@ -1,7 +1,5 @@
 """What `tune` chooses from: one way to run one file, and all the ways there are."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import product

@@ -4,8 +4,6 @@ Converters are part of edgevit but need the `onnx` package, which a small device
 cannot be converted is left out of the search with the reason.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence

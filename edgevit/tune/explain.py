@@ -1,7 +1,5 @@
 """Show what device profiles say, and whether they count."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What a search starts from: models that can stand for each other, images, and runtimes."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Measurements of a candidate, and what is read off them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -88,7 +86,7 @@ class Measurement:
         4% of all predictions shows it in the 95th percentile of one candidate and not of the next.
         While there are too few predictions, their median.
         """
-        if self.runs < RELIABLE:
+        if not self.is_reliable:
             return self.p50_ms
         times = np.sort(self._times())
         return float(times[int(0.85 * self.runs) : int(0.95 * self.runs) + 1].mean())

@@ -1,7 +1,5 @@
 """Search the best way to run a model on this machine."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter
@@ -106,7 +104,7 @@ class Budget:
         """Start it."""
         self.goal = goal
         self.is_over = False
-        self._progress = progress
+        self.report = progress
         self._started = perf_counter()
 
     @property
@@ -124,10 +122,6 @@ class Budget:
         """Report progress of what may be given up, such as an evaluation."""
         self.report(what, done, total)
         self.check()
-
-    def report(self, what: str, done: int, total: int) -> None:
-        """Report progress."""
-        self._progress(what, done, total)
 
     def say(self, what: str) -> None:
         """Report the beginning of a step of unknown length."""

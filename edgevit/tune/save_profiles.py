@@ -1,7 +1,5 @@
 """Write what a search found into device profiles, one for each model."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,7 +21,7 @@ from edgevit.tune.report import FIGURES, TuneReport
 
 
 def save_profiles(report: TuneReport, models: Sequence[SourceModel]) -> TuneReport:
-    """Write a profile for each model of a search that made a choice.
+    """Write a profile for each model of a search that made a choice, and note their paths.
 
     The chosen model's profile holds the choice. The others recommend it, and hold the best that was
     measured of their own: of what was accurate enough, or else of the file as it is with the spec's
@@ -32,9 +30,6 @@ def save_profiles(report: TuneReport, models: Sequence[SourceModel]) -> TuneRepo
     Args:
         report: what `search` found.
         models: those that were given, as they were when the search began.
-
-    Returns:
-        The report with the profiles' paths.
 
     Raises:
         EdgeVitError: if a model was changed during the search, or the cache cannot be written.

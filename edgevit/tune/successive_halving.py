@@ -8,8 +8,6 @@ Source: K. Jamieson and A. Talwalkar, "Non-stochastic Best Arm Identification an
 Optimization", 2016 (arXiv:1502.07943).
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ A process of its own, so that a runtime that crashes on a model ends one candida
 search, and so that memory and processor time are the candidate's.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import sys

@@ -5,8 +5,6 @@ graph says itself what is computed in half precision and what is not: `edgevit.c
 Inputs and outputs stay float32. Needs onnx and ONNX Runtime, not PyTorch.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """Who makes and who reads the float32 values of a graph."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Set
 
 import onnx

@@ -23,23 +23,13 @@ a pair of passes adds nothing. Membership only ever makes more nodes follow, so 
 the order of the passes; a chain in the order of the graph needs a single one.
 """
 
-from __future__ import annotations
-
 from collections.abc import Set
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from edgevit.convert.fp16.links import (
-    FLOAT,
-    float_inputs,
-    float_outputs,
-    makers_of,
-    of_types,
-    reached,
-    readers_of,
-)
+from edgevit.convert.fp16 import links
 from edgevit.convert.graph import constant_of
 
 PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
@@ -79,9 +69,9 @@ def half_nodes(graph: ir.Graph, too_large: Set[str]) -> set[ir.Node]:
     """
     large = {node for node in graph if not too_large.isdisjoint(_names_around(node))}
     kept = large | _deciding(graph) | _choosing_boxes(graph) | _means(graph)
-    half = of_types(graph, *PRODUCTS) - kept
+    half = links.of_types(graph, *PRODUCTS) - kept
     moves = {node for node in graph if _moves_values(node)} - large
-    arithmetic = of_types(graph, *ARITHMETIC) - kept
+    arithmetic = links.of_types(graph, *ARITHMETIC) - kept
     before = -1
     while len(half) > before:
         before = len(half)
@@ -92,7 +82,7 @@ def half_nodes(graph: ir.Graph, too_large: Set[str]) -> set[ir.Node]:
 
 def makes_floats(node: ir.Node) -> bool:
     """Say whether a node casts whole numbers to floats, which it can do to either type."""
-    return node.op_type == "Cast" and node.attributes["to"].as_int() == FLOAT
+    return node.op_type == "Cast" and node.attributes["to"].as_int() == links.FLOAT
 
 
 def _follows(
@@ -100,10 +90,10 @@ def _follows(
 ) -> bool:
     if node not in arithmetic and node not in moves:
         return False
-    if not half.isdisjoint(makers_of(node)):
+    if not half.isdisjoint(links.makers_of(node)):
         return True
-    readers = readers_of(node)
-    is_output = any(value.is_graph_output() for value in float_outputs(node))
+    readers = links.readers_of(node)
+    is_output = any(value.is_graph_output() for value in links.float_outputs(node))
     return node in moves and bool(readers) and half >= set(readers) and not is_output
 
 
@@ -114,39 +104,39 @@ def _moves_values(node: ir.Node) -> bool:
 
 
 def _names_around(node: ir.Node) -> set[str | None]:
-    return {value.name for value in (*float_inputs(node), *float_outputs(node))}
+    return {value.name for value in (*links.float_inputs(node), *links.float_outputs(node))}
 
 
 def _deciding(graph: ir.Graph) -> set[ir.Node]:
     """What leads to a decision from the last product or normalization before it."""
-    stops = of_types(graph, *PRODUCTS, *NORMALIZATIONS, CUT)
-    return reached(_decisions(graph), makers_of, stops)
+    stops = links.of_types(graph, *PRODUCTS, *NORMALIZATIONS, CUT)
+    return links.reached(_decisions(graph), links.makers_of, stops)
 
 
 def _decisions(graph: ir.Graph) -> set[ir.Node]:
     """Decisions, and what makes the boxes that are cut out."""
-    boxes = (node.inputs[1] for node in of_types(graph, CUT))
+    boxes = (node.inputs[1] for node in links.of_types(graph, CUT))
     makers = {value.producer() for value in boxes if value is not None}
     return (
-        of_types(graph, *DECISIONS)
-        | {node for node in of_types(graph, "Cast") if not float_outputs(node)}
+        links.of_types(graph, *DECISIONS)
+        | {node for node in links.of_types(graph, "Cast") if not links.float_outputs(node)}
         | {maker for maker in makers if maker is not None}
     )
 
 
 def _choosing_boxes(graph: ir.Graph) -> set[ir.Node]:
     """What leads from boxes cut out to a decision: the head that scores and moves them."""
-    cuts = of_types(graph, CUT)
-    before = reached(_decisions(graph), makers_of, cuts)
-    return before & reached(cuts, readers_of, set())
+    cuts = links.of_types(graph, CUT)
+    before = links.reached(_decisions(graph), links.makers_of, cuts)
+    return before & links.reached(cuts, links.readers_of, set())
 
 
 def _means(graph: ir.Graph) -> set[ir.Node]:
     """Products with a constant whose values are all the same."""
     return {
         node
-        for node in of_types(graph, "MatMul")
-        if any(_is_uniform(constant_of(value)) for value in float_inputs(node))
+        for node in links.of_types(graph, "MatMul")
+        if any(_is_uniform(constant_of(value)) for value in links.float_inputs(node))
     }
 
 

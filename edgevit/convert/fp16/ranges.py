@@ -1,7 +1,5 @@
 """Find the values of a graph that are too large for half precision."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Set
 from typing import Any
 

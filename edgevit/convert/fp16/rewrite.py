@@ -1,7 +1,5 @@
 """Write a graph whose chosen nodes compute in half precision."""
 
-from __future__ import annotations
-
 from collections.abc import Set
 
 import numpy as np
@@ -85,17 +83,11 @@ class _Writer:
 
 
 def as_rounded(model: ir.Model) -> ir.Model:
-    """A float32 graph that answers what a device does which rounds every value to half precision.
+    """A float32 form of what `write_half` wrote, which rounds every value as a GPU does.
 
     ONNX Runtime on the CPU computes much of a half-precision graph in float32 and leaves out the
     rounding between two nodes; OpenVINO leaves it all out. What a GPU answers cannot be seen there.
     Sums inside a product are in float32 here, as on GPUs by default.
-
-    Args:
-        model: a graph that `write_half` wrote.
-
-    Returns:
-        The graph, with the same inputs and outputs.
     """
     rounded = model.clone()
     graph = rounded.graph

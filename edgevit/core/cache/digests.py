@@ -1,7 +1,5 @@
 """Digests of files: of any one, and of an ONNX file with its weights beside it."""
 
-from __future__ import annotations
-
 import mmap
 import os
 import re
@@ -30,9 +28,6 @@ def file_sha256(path: Path) -> str:
 
 def file_digests(model: Path) -> dict[str, str] | None:
     """Digest an ONNX file and the files beside it that hold its weights.
-
-    Args:
-        model: the ONNX file.
 
     Returns:
         Hex SHA-256 by name, the model's own under the empty name; None where the file names its

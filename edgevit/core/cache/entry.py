@@ -10,8 +10,6 @@ model are the recorded ones. Digests find damage and mixed-up files; what keeps 
 can compute digests too, is the check of the owner.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os
@@ -78,9 +76,6 @@ def key_of(facts: Facts) -> str:
 
 def read_record(path: Path) -> Record:
     """Read and check a sidecar.
-
-    Args:
-        path: the sidecar, `<key>.json`.
 
     Raises:
         FileNotFoundError: if it is not there.

@@ -1,7 +1,5 @@
 """Where edgevit keeps what it can make again: compiled models, downloaded models."""
 
-from __future__ import annotations
-
 import os
 import sys
 from functools import partial

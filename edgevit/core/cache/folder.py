@@ -4,8 +4,6 @@ A file belongs to an entry if its name begins with the entry's key; others in th
 touched. An entry whose lock is held, because it is being built, is never removed.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterable, Iterator

@@ -42,9 +42,6 @@ def locked(path: Path, waiting: Callable[[], object] | None = None) -> Iterator[
 def locked_if_free(path: Path) -> Iterator[bool]:
     """Hold a lock, unless somebody else does.
 
-    Args:
-        path: what `locked` takes.
-
     Yields:
         Whether it is held now.
 

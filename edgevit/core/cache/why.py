@@ -1,7 +1,5 @@
 """Why a model had to be compiled: what differs from the nearest one that is there."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Mapping
 from typing import Any

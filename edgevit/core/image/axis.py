@@ -1,7 +1,5 @@
 """One axis of a resize, and the part of its result that is wanted."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 

@@ -1,7 +1,5 @@
 """Find the image files of a folder."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar

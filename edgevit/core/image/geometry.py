@@ -4,8 +4,6 @@ Continuous image coordinates, as Pillow and COCO use them: a pixel (row r, colum
 [c, c + 1) x [r, r + 1), so an image spans (0, 0) to (width, height).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

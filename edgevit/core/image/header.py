@@ -8,8 +8,6 @@ without its end-of-image marker counts as cut, a PNG with a wrong checksum befor
 them, as damaged.
 """
 
-from __future__ import annotations
-
 import re
 import struct
 import zlib
@@ -47,9 +45,6 @@ def read_header(data: bytes) -> ImageHeader:
 
     Args:
         data: a whole JPEG, PNG, WebP, GIF or BMP file.
-
-    Returns:
-        The header.
 
     Raises:
         InputError: if the format is another one, or the data is damaged or cut short.

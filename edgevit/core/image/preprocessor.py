@@ -17,14 +17,13 @@ from numpy.typing import NDArray
 from edgevit.core.image.geometry import Geometry
 from edgevit.core.image.load import load_image
 from edgevit.core.image.normalize import Normalization, normalize_into
-from edgevit.core.image.resample import ResamplePlan, resample_plan, resample_planes
+from edgevit.core.image.resample import ResamplePlan, Size, resample_plan, resample_planes
 from edgevit.core.model.spec import COLOR_ORDERS, PREPROCESS_MODES, Color, InputSpec, Mode
 from edgevit.errors import InputError
 
 if TYPE_CHECKING:
     from edgevit.core.image.load import ImageSource
 
-Size = tuple[int, int]
 Choice = TypeVar("Choice", bound=str)
 
 

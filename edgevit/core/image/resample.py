@@ -7,8 +7,6 @@ Example:
     (224, 224, 3)
 """
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -70,9 +68,6 @@ def resample_plan(
             pixels averaged as often as the image stays at least as large as the resized one, then
             its linear interpolation, or an enlargement by the one named. Where the axes' scales
             differ by more than a factor of two, "fast" is "exact".
-
-    Returns:
-        The plan, for `resample`.
 
     Raises:
         InputError: if a size is not positive, the window is not inside the full resize, or a name

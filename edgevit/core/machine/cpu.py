@@ -1,7 +1,5 @@
 """Which processor this is, and how many of its cores this process may really use."""
 
-from __future__ import annotations
-
 import math
 import os
 import platform
@@ -43,16 +41,13 @@ def allowed_cpus() -> set[int]:
 
 def _core_of(cpu: int, system: Path) -> str:
     siblings = system / f"devices/system/cpu/cpu{cpu}/topology/thread_siblings_list"
-    try:
-        return siblings.read_text().strip()
-    except OSError:  # no sysfs (macOS, Windows): every logical processor counts
-        return str(cpu)
+    return read(siblings) or str(cpu)  # no sysfs (macOS, Windows): every logical processor counts
 
 
 def _quota(system: Path) -> int:
     try:
-        quota, period = (system / "fs/cgroup/cpu.max").read_text().split()
-    except (OSError, ValueError):  # no cgroup v2
+        quota, period = read(system / "fs/cgroup/cpu.max").split()
+    except ValueError:  # no cgroup v2
         return os.cpu_count() or 1
     return (os.cpu_count() or 1) if quota == "max" else math.ceil(int(quota) / int(period))
 
@@ -63,7 +58,8 @@ def cpu_name(root: Path = ROOT) -> str:
     Args:
         root: where proc is.
     """
-    return _cpuinfo(root).get("model name") or _board(root) or platform.machine()
+    board = read(root / "proc/device-tree/model").strip("\0\n")  # Arm kernels name that instead
+    return _cpuinfo(root).get("model name") or board or platform.machine()
 
 
 def cpu_features(root: Path = ROOT) -> tuple[str, ...]:
@@ -78,17 +74,16 @@ def cpu_features(root: Path = ROOT) -> tuple[str, ...]:
 
 
 def _cpuinfo(root: Path) -> dict[str, str]:
-    try:
-        lines = (root / "proc/cpuinfo").read_text().splitlines()
-    except OSError:  # not Linux
+    text = read(root / "proc/cpuinfo")
+    if not text:  # not Linux
         return {"model name": platform.processor()}
-    pairs = (line.partition(":") for line in lines)
+    pairs = (line.partition(":") for line in text.splitlines())
     return {key.strip(): value.strip() for key, _, value in pairs}
 
 
-def _board(root: Path) -> str:
-    """Arm kernels name the board, not the processor."""
+def read(path: Path) -> str:
+    """Read a file that the system keeps about itself, stripped; empty where it has none."""
     try:
-        return (root / "proc/device-tree/model").read_text().strip("\0\n")
-    except OSError:  # no device tree
+        return path.read_text().strip()
+    except OSError:  # this system has no such file, or the sensor does not answer now
         return ""

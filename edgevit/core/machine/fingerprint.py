@@ -12,11 +12,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from edgevit.core.machine.cpu import allowed_cpus, cpu_features, cpu_name, usable_cores
+from edgevit.core.machine.cpu import ROOT, allowed_cpus, cpu_features, cpu_name, read, usable_cores
 from edgevit.core.machine.packages import GROUP, installed, registered, registering
 from edgevit.core.records import parse
-
-ROOT = Path("/")
 
 LIBRARIES = ("numpy", "opencv")  # what works before and after a network; backends name the others
 
@@ -126,10 +124,7 @@ def _packages() -> dict[str, str]:
 
 
 def _memory_gib(root: Path) -> int | None:
-    try:
-        lines = (root / "proc/meminfo").read_text().splitlines()
-    except OSError:  # not Linux
-        return None
+    lines = read(root / "proc/meminfo").splitlines()  # none where it is not Linux
     kib = [int(line.split()[1]) for line in lines if line.startswith("MemTotal:")]
     return round(kib[0] / 2**20) if kib else None
 
@@ -139,27 +134,20 @@ def _accelerators(root: Path) -> tuple[str, ...]:
     return tuple(
         _pci_name(device)
         for device in devices
-        if _read(device / "class").startswith(ACCELERATOR_CLASSES)
+        if read(device / "class").startswith(ACCELERATOR_CLASSES)
     )
 
 
 def _pci_name(device: Path) -> str:
     """Name a device by its numbers, with its driver, which runtimes go through."""
     driver = device / "driver"
-    numbers = ":".join(_read(device / name).removeprefix("0x") for name in ("vendor", "device"))
+    numbers = ":".join(read(device / name).removeprefix("0x") for name in ("vendor", "device"))
     name = driver.resolve().name if driver.exists() else ""
-    return " ".join(filter(None, (numbers, name, _read(driver / "module/version"))))
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text().strip()
-    except OSError:  # this device has no such file
-        return ""
+    return " ".join(filter(None, (numbers, name, read(driver / "module/version"))))
 
 
 def _system(root: Path) -> str:
-    for line in _read(root / "etc/os-release").splitlines():
+    for line in read(root / "etc/os-release").splitlines():
         name, _, value = line.partition("=")
         if name == "PRETTY_NAME":
             return value.strip("\"'")

@@ -1,9 +1,9 @@
 """How much memory this process has."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
+
+from edgevit.core.machine.cpu import read
 
 PROCESS = Path("/proc/self")
 
@@ -14,11 +14,8 @@ def resident_mib(process: Path = PROCESS) -> float | None:
     Args:
         process: the process's folder in procfs.
     """
-    try:
-        pages = int((process / "statm").read_text().split()[1])
-    except OSError:  # not Linux
-        return None
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+    pages = read(process / "statm").split()  # none where it is not Linux
+    return int(pages[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20 if pages else None
 
 
 def peak_resident_mib(process: Path = PROCESS) -> float | None:
@@ -27,9 +24,6 @@ def peak_resident_mib(process: Path = PROCESS) -> float | None:
     Args:
         process: the process's folder in procfs.
     """
-    try:
-        lines = (process / "status").read_text().splitlines()
-    except OSError:  # not Linux
-        return None
+    lines = read(process / "status").splitlines()  # none where it is not Linux
     peaks = [int(line.split()[1]) for line in lines if line.startswith("VmHWM:")]
     return peaks[0] / 2**10 if peaks else None

@@ -6,8 +6,6 @@ device would pay for reading a few text files. The files and their meaning are t
 Source: packaging.python.org, "Entry points specification".
 """
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Iterable, Iterator

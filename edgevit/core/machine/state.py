@@ -6,8 +6,6 @@ Source: the Linux kernel's Documentation/ABI, sysfs-devices-system-cpu and sysfs
 Raspberry Pi documentation of `vcgencmd get_throttled`.
 """
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,9 +14,7 @@ from pathlib import Path
 from statistics import median
 from time import monotonic
 
-from edgevit.core.machine.cpu import allowed_cpus, usable_cores
-
-ROOT = Path("/")
+from edgevit.core.machine.cpu import ROOT, allowed_cpus, read, usable_cores
 
 FIRMWARE_FLAGS = {
     0: "under-voltage",
@@ -123,7 +119,7 @@ def machine_state(root: Path = ROOT) -> MachineState:
         root: where proc and sys are.
     """
     governors = dict.fromkeys(_each_cpu(root, "cpufreq/scaling_governor"))  # in order, once each
-    load = _read(root / "proc/loadavg")
+    load = read(root / "proc/loadavg")
     return MachineState(
         clocks_mhz=_clocks(root) or None,
         clock_limit_mhz=max(_mhz(_each_cpu(root, "cpufreq/scaling_max_freq")), default=None),
@@ -133,7 +129,7 @@ def machine_state(root: Path = ROOT) -> MachineState:
         throttle_events=_throttle_events(root),
         is_cooled=_is_cooled(root),
         firmware=_firmware(),
-        load=None if load is None else float(load.split()[0]),
+        load=float(load.split()[0]) if load else None,
     )
 
 
@@ -195,9 +191,9 @@ def _temperatures(root: Path) -> dict[str, float]:
 def _sensors(root: Path, pattern: str, name: str, value: str) -> dict[str, float]:
     found = {}
     for folder in sorted((root / "sys/class").glob(pattern)):
-        text = _read(folder / value)
-        if text is not None and text.removeprefix("-").isdecimal():  # millidegrees
-            found[_read(folder / name) or folder.name] = int(text) / 1000
+        text = read(folder / value)
+        if text.removeprefix("-").isdecimal():  # millidegrees
+            found[read(folder / name) or folder.name] = int(text) / 1000
     return found
 
 
@@ -213,11 +209,11 @@ def _throttle_events(root: Path) -> int | None:
 def _is_cooled(root: Path) -> bool | None:
     """Fans and displays are cooling devices, too; only those that slow a processor count."""
     states = [
-        _read(folder / "cur_state")
+        read(folder / "cur_state")
         for folder in (root / "sys/class/thermal").glob("cooling_device*")
-        if _is_processor(_read(folder / "type") or "")
+        if _is_processor(read(folder / "type"))
     ]
-    return any(state not in (None, "0") for state in states) if states else None
+    return any(state not in ("", "0") for state in states) if states else None
 
 
 def _is_processor(kind: str) -> bool:
@@ -240,12 +236,5 @@ def _firmware() -> tuple[str, ...] | None:
 
 def _each_cpu(root: Path, name: str) -> list[str]:
     folders = (root / f"sys/devices/system/cpu/cpu{cpu}" for cpu in sorted(allowed_cpus()))
-    texts = (_read(folder / name) for folder in folders)
-    return [text for text in texts if text is not None]
-
-
-def _read(path: Path) -> str | None:
-    try:
-        return path.read_text().strip()
-    except OSError:  # this system has no such file, or the sensor does not answer now
-        return None
+    texts = (read(folder / name) for folder in folders)
+    return [text for text in texts if text]

@@ -3,8 +3,6 @@
 Field numbers are those of onnx/onnx.proto.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,7 +122,7 @@ def _graph(content: bytes) -> Graph:
         tuple(map(_node, found.get(NODE, []))),
         tuple(text(parts(value), VALUE_NAME) for value in found.get(INPUT, [])),
         tuple(text(parts(value), VALUE_NAME) for value in found.get(OUTPUT, [])),
-        {text(tensor, TENSOR_NAME): _data_type(tensor) for tensor in constants},
+        {text(tensor, TENSOR_NAME): varint(tensor[TENSOR_TYPE][-1], 0)[0] for tensor in constants},
     )
 
 
@@ -150,7 +148,3 @@ def _captured(node: Mapping[int, list[bytes]]) -> Iterator[str]:
             own.update(name for node in inner.nodes for name in node.outputs)
             read = (*inner.outputs, *(name for node in inner.nodes for name in node.inputs))
             yield from (name for name in read if name not in own)
-
-
-def _data_type(tensor: Mapping[int, list[bytes]]) -> int:
-    return varint(tensor[TENSOR_TYPE][-1], 0)[0]

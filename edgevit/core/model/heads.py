@@ -14,22 +14,11 @@ Each class says of the graphs that it describes:
 - `has_masks`: whether it answers a mask for each object.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
-from edgevit.core.records import (
-    is_count,
-    is_finite,
-    is_positive,
-    require_choice,
-    require_count,
-    require_numbers,
-    require_share,
-    require_value,
-)
+from edgevit.core import records
 
 Four = tuple[float, float, float, float]
 
@@ -51,9 +40,9 @@ class AnchorGrid:
     scales: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        require_numbers("strides", self.strides, is_count)
-        require_numbers("ratios", self.ratios, is_positive)
-        require_numbers("scales", self.scales, is_positive)
+        records.require_numbers("strides", self.strides, records.is_count)
+        records.require_numbers("ratios", self.ratios, records.is_positive)
+        records.require_numbers("scales", self.scales, records.is_positive)
 
     @property
     def per_cell(self) -> int:
@@ -76,10 +65,10 @@ class Coder:
     max_log_ratio: float = MAX_LOG_RATIO
 
     def __post_init__(self) -> None:
-        require_numbers("means", self.means, is_finite, 4)
-        require_numbers("stds", self.stds, is_positive, 4)
-        require_value(
-            "max_log_ratio", self.max_log_ratio, is_positive(self.max_log_ratio), "positive"
+        records.require_numbers("means", self.means, records.is_finite, 4)
+        records.require_numbers("stds", self.stds, records.is_positive, 4)
+        records.require_value(
+            "max_log_ratio", self.max_log_ratio, records.is_positive(self.max_log_ratio), "positive"
         )
 
 
@@ -100,9 +89,9 @@ class Selection:
     max_detections: int = 100
 
     def __post_init__(self) -> None:
-        require_share("score_threshold", self.score_threshold)
-        require_share("iou_threshold", self.iou_threshold)
-        require_count("max_detections", self.max_detections)
+        records.require_share("score_threshold", self.score_threshold)
+        records.require_share("iou_threshold", self.iou_threshold)
+        records.require_count("max_detections", self.max_detections)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +115,11 @@ class AnchorHead:
     selection: Selection
 
     def __post_init__(self) -> None:
-        require_count("candidates_per_level", self.candidates_per_level)
+        records.require_count("candidates_per_level", self.candidates_per_level)
 
     def to_dict(self) -> dict[str, Any]:
         """Give the spec's `head`: `kind`, and the fields as JSON values."""
-        return _to_dict(self.kind, self)
+        return {"kind": self.kind, **_lists(asdict(self))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +140,7 @@ class BoxHead:
 
     def __post_init__(self) -> None:
         if self.mask_threshold is not None:
-            require_share("mask_threshold", self.mask_threshold)
+            records.require_share("mask_threshold", self.mask_threshold)
 
     @property
     def has_masks(self) -> bool:
@@ -160,7 +149,7 @@ class BoxHead:
 
     def to_dict(self) -> dict[str, Any]:
         """Give the spec's `head`: `kind`, and the fields as JSON values."""
-        return _to_dict(self.kind, self)
+        return {"kind": self.kind, **_lists(asdict(self))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,8 +169,8 @@ class MapHead:
     stride: int
 
     def __post_init__(self) -> None:
-        require_choice("kind", self.kind, ("logits", "classes"))
-        require_count("stride", self.stride)
+        records.require_choice("kind", self.kind, ("logits", "classes"))
+        records.require_count("stride", self.stride)
 
     def to_dict(self) -> dict[str, Any]:
         """Give the spec's `head`: `kind`, and the fields as JSON values."""
@@ -197,10 +186,6 @@ class ClassHead:
 
 
 Head = ClassHead | AnchorHead | BoxHead | MapHead
-
-
-def _to_dict(kind: str, head: AnchorHead | BoxHead) -> dict[str, Any]:
-    return {"kind": kind, **_lists(asdict(head))}
 
 
 def _lists(value: Any) -> Any:  # any JSON value

@@ -1,21 +1,8 @@
 """What an ONNX file says about itself beside its graph, read without the `onnx` package."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
-from edgevit.core.model.protobuf import (
-    GRAPH,
-    INPUT,
-    OUTPUT,
-    VALUE_NAME,
-    VALUE_TYPE,
-    fields,
-    mapped,
-    not_whole,
-    payloads,
-    varint,
-)
+from edgevit.core.model import protobuf
 from edgevit.errors import ModelError
 
 _METADATA_PROPS = 14  # field of ModelProto: repeated StringStringEntryProto
@@ -27,9 +14,6 @@ _TENSOR_TYPE, _ELEMENT_TYPE = 1, 1  # field of TypeProto, and of the TypeProto.T
 def read_metadata(path: Path) -> dict[str, str]:
     """Read `metadata_props` of an ONNX file.
 
-    Args:
-        path: the file.
-
     Returns:
         Values by key; empty where the model carries none.
 
@@ -37,22 +21,19 @@ def read_metadata(path: Path) -> dict[str, str]:
         ModelNotFoundError: if there is no such file.
         ModelError: if the file is not a whole protobuf message.
     """
-    with mapped(path) as buffer:
+    with protobuf.mapped(path) as buffer:
         try:
             return dict(
                 _entry(buffer[start:end])
-                for field, start, end in fields(buffer)
+                for field, start, end in protobuf.fields(buffer)
                 if field == _METADATA_PROPS
             )
         except (ValueError, IndexError) as exc:
-            raise not_whole(path, exc) from exc
+            raise protobuf.not_whole(path, exc) from exc
 
 
 def read_multiply_adds(path: Path) -> int | None:
     """Read how much arithmetic an exported model is.
-
-    Args:
-        path: the ONNX file.
 
     Returns:
         Multiply-adds of its convolutions and matrix products for one image, as the exporter counted
@@ -75,9 +56,6 @@ def read_multiply_adds(path: Path) -> int | None:
 def read_io_types(path: Path) -> dict[str, int]:
     """Read the element types of a graph's inputs and outputs.
 
-    Args:
-        path: the ONNX file.
-
     Returns:
         Numbers of TensorProto.DataType by tensor name; a tensor without one is left out.
 
@@ -86,14 +64,14 @@ def read_io_types(path: Path) -> dict[str, int]:
         ModelError: if the file is not a whole protobuf message.
     """
     types: dict[str, int] = {}
-    with mapped(path) as buffer:
+    with protobuf.mapped(path) as buffer:
         try:
-            for start, end in payloads(buffer, 0, len(buffer), GRAPH):
-                for field, first, last in fields(buffer, start, end):
-                    if field in (INPUT, OUTPUT):
+            for start, end in protobuf.payloads(buffer, 0, len(buffer), protobuf.GRAPH):
+                for field, first, last in protobuf.fields(buffer, start, end):
+                    if field in (protobuf.INPUT, protobuf.OUTPUT):
                         types.update(_io_type(buffer[first:last]))
         except (ValueError, IndexError) as exc:
-            raise not_whole(path, exc) from exc
+            raise protobuf.not_whole(path, exc) from exc
     return types
 
 
@@ -101,17 +79,17 @@ def _io_type(value_info: bytes) -> dict[str, int]:
     """ONNX's number of the element type in a ValueInfoProto, by name; empty if it is no tensor."""
     names = [
         value_info[start:end].decode()
-        for start, end in payloads(value_info, 0, len(value_info), VALUE_NAME)
+        for start, end in protobuf.payloads(value_info, 0, len(value_info), protobuf.VALUE_NAME)
     ]
     return {
-        name: varint(value_info, start)[0]
+        name: protobuf.varint(value_info, start)[0]
         for name in names
-        for outer in payloads(value_info, 0, len(value_info), VALUE_TYPE)
-        for inner in payloads(value_info, *outer, _TENSOR_TYPE)
-        for start, _ in payloads(value_info, *inner, _ELEMENT_TYPE)
+        for outer in protobuf.payloads(value_info, 0, len(value_info), protobuf.VALUE_TYPE)
+        for inner in protobuf.payloads(value_info, *outer, _TENSOR_TYPE)
+        for start, _ in protobuf.payloads(value_info, *inner, _ELEMENT_TYPE)
     }
 
 
 def _entry(buffer: bytes) -> tuple[str, str]:
-    parts = {field: buffer[start:end] for field, start, end in fields(buffer)}
+    parts = {field: buffer[start:end] for field, start, end in protobuf.fields(buffer)}
     return parts.get(_KEY, b"").decode(), parts.get(_VALUE, b"").decode()

@@ -1,7 +1,5 @@
 """In what precision a model computes, read off its graph."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from edgevit.core.model.graph import read_graph
@@ -20,9 +18,6 @@ PRECISIONS = ("fp32", "fp16-weights", "fp16", "int8")
 
 def precision_of(path: Path) -> str:
     """Find out an ONNX file's precision from its graph.
-
-    Args:
-        path: the file.
 
     Returns:
         One of `PRECISIONS`: `int8` with quantized values, `fp16` where operators compute with

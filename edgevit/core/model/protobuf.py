@@ -4,8 +4,6 @@ Written by hand because the device has no `onnx` package. Fields that nobody ask
 their length, so the cost of reading does not grow with the weights.
 """
 
-from __future__ import annotations
-
 import mmap
 from collections.abc import Iterator, Mapping
 from pathlib import Path

@@ -13,25 +13,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from edgevit.core import records
 from edgevit.core.model.task import parse_head
 from edgevit.core.model.test_vector import TestVector
-from edgevit.core.records import (
-    OPTIONAL,
-    is_count,
-    is_finite,
-    is_int,
-    is_number,
-    is_positive,
-    parse,
-    parse_json,
-    require,
-    require_choice,
-    require_numbers,
-    require_text,
-    require_value,
-    shown,
-    without_defaults,
-)
 
 Color = Literal["rgb", "bgr"]
 Mode = Literal["exact", "fast"]
@@ -81,19 +65,21 @@ class InputSpec:
 
     def __post_init__(self) -> None:
         crop_pct, pad_value = self.crop_pct, self.pad_value
-        require_numbers("size", self.size, is_count, 2)
-        require_numbers("mean", self.mean, is_finite, 3)
-        require_numbers("std", self.std, is_positive, 3)
-        require_choice("interpolation", self.interpolation, INTERPOLATIONS)
-        require_choice("resize", self.resize, RESIZE_RULES)
-        require_choice("color_order", self.color_order, COLOR_ORDERS)
-        require_choice("preprocess", self.preprocess, PREPROCESS_MODES)
-        in_range = is_number(crop_pct) and 0 < crop_pct <= 1
-        require_value("crop_pct", crop_pct, in_range, "in (0, 1]")
+        records.require_numbers("size", self.size, records.is_count, 2)
+        records.require_numbers("mean", self.mean, records.is_finite, 3)
+        records.require_numbers("std", self.std, records.is_positive, 3)
+        records.require_choice("interpolation", self.interpolation, INTERPOLATIONS)
+        records.require_choice("resize", self.resize, RESIZE_RULES)
+        records.require_choice("color_order", self.color_order, COLOR_ORDERS)
+        records.require_choice("preprocess", self.preprocess, PREPROCESS_MODES)
+        in_range = records.is_number(crop_pct) and 0 < crop_pct <= 1
+        records.require_value("crop_pct", crop_pct, in_range, "in (0, 1]")
         uncropped = f"1 with resize {self.resize!r}, which crops nothing"
-        require_value("crop_pct", crop_pct, self.resize == "shorter" or crop_pct == 1, uncropped)
-        is_byte = is_int(pad_value) and 0 <= pad_value <= 255
-        require_value("pad_value", pad_value, is_byte, "a whole number from 0 to 255")
+        records.require_value(
+            "crop_pct", crop_pct, self.resize == "shorter" or crop_pct == 1, uncropped
+        )
+        is_byte = records.is_int(pad_value) and 0 <= pad_value <= 255
+        records.require_value("pad_value", pad_value, is_byte, "a whole number from 0 to 255")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +96,11 @@ class Provenance:
     checkpoint_sha256: str | None
     weights: str | None
     exporter: str
-    precision: str = field(default="fp32", metadata=OPTIONAL)
+    precision: str = field(default="fp32", metadata=records.OPTIONAL)
 
     def __post_init__(self) -> None:
-        require_text("exporter", self.exporter)
-        require_text("precision", self.precision)
+        records.require_text("exporter", self.exporter)
+        records.require_text("precision", self.precision)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,11 +132,13 @@ class ModelSpec:
 
     def __post_init__(self) -> None:
         for name in ("name", "family", "variant"):
-            require_text(name, getattr(self, name))
+            records.require_text(name, getattr(self, name))
         is_list = isinstance(self.class_names, tuple) and len(self.class_names) > 0
-        require_value("class_names", self.class_names, is_list, "a list of one or more texts")
+        records.require_value(
+            "class_names", self.class_names, is_list, "a list of one or more texts"
+        )
         for index, name in enumerate(self.class_names):
-            require_text(f"class_names[{index}]", name)
+            records.require_text(f"class_names[{index}]", name)
         parse_head(self.task, self.head)
 
     def with_test_vector(self, test_vector: TestVector) -> ModelSpec:
@@ -168,7 +156,7 @@ class ModelSpec:
             "input": asdict(self.input),
             "class_names": list(self.class_names),
             "head": dict(self.head),
-            "provenance": without_defaults(Provenance, asdict(self.provenance))
+            "provenance": records.without_defaults(Provenance, asdict(self.provenance))
             if self.provenance
             else None,
             "test_vector": self.test_vector.to_dict() if self.test_vector else None,
@@ -186,7 +174,7 @@ class ModelSpec:
             SpecError: naming the key that is unknown, missing or wrong.
         """
         _require_schema(data)
-        return parse(cls, data, "spec", beside=("schema",))
+        return records.parse(cls, data, "spec", beside=("schema",))
 
     @classmethod
     def from_json(cls, text: str) -> ModelSpec:
@@ -195,7 +183,7 @@ class ModelSpec:
         Raises:
             SpecError: if it is not JSON, or not a ModelSpec.
         """
-        return cls.from_dict(parse_json(text, "the spec"))
+        return cls.from_dict(records.parse_json(text, "the spec"))
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> ModelSpec:
@@ -204,18 +192,17 @@ class ModelSpec:
         Raises:
             SpecError: if the file cannot be read, is not plain YAML, or is not a ModelSpec.
         """
-        from edgevit.core.model.yaml_file import (
-            read_yaml,  # PyYAML costs every start 15 ms, used rarely
-        )
+        from edgevit.core.model.yaml_file import read_yaml  # PyYAML costs a start 15 ms
 
         return cls.from_dict(read_yaml(Path(path)))
 
 
 def _require_schema(data: object) -> None:
     schema = data.get("schema", SCHEMA) if isinstance(data, dict) else SCHEMA
-    require_value("spec.schema", schema, is_int(schema), "a whole number")
-    require(
+    records.require_value("spec.schema", schema, records.is_int(schema), "a whole number")
+    records.require(
         schema <= SCHEMA,
-        f"the spec has schema {shown(schema)}, this edgevit reads up to {SCHEMA}; upgrade edgevit",
+        f"the spec has schema {records.shown(schema)}, this edgevit reads up to {SCHEMA}; "
+        "upgrade edgevit",
     )
-    require_value("spec.schema", schema, schema >= 1, f"from 1 to {SCHEMA}")
+    records.require_value("spec.schema", schema, schema >= 1, f"from 1 to {SCHEMA}")

@@ -4,8 +4,6 @@ What a task's outputs mean is in the module of its name in `edgevit.core.tasks`.
 below it, with the spec, which refuses tasks and heads that are not here.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 

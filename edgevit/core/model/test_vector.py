@@ -12,19 +12,7 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgevit.core.records import (
-    OPTIONAL,
-    is_count,
-    is_number,
-    parse,
-    require,
-    require_count,
-    require_numbers,
-    require_text,
-    require_value,
-    shown,
-    without_defaults,
-)
+from edgevit.core import records
 from edgevit.errors import SpecError
 
 OUTPUT_TOLERANCE = 1e-3  # relative to the largest output; float32 kernels differ by 1e-5
@@ -47,11 +35,15 @@ class Samples:
 
     def __post_init__(self) -> None:
         is_shape = len(self.shape) <= MAX_RANK and all(side >= 0 for side in self.shape)
-        require_value("shape", self.shape, is_shape, f"up to {MAX_RANK} whole numbers from 0 up")
-        require_count("stride", self.stride)
+        records.require_value(
+            "shape", self.shape, is_shape, f"up to {MAX_RANK} whole numbers from 0 up"
+        )
+        records.require_count("stride", self.stride)
         expected = -(-math.prod(self.shape) // self.stride)
         size = self.values.size
-        require(size == expected, f"values holds {size} values, not {shown(expected)}")
+        records.require(
+            size == expected, f"values holds {size} values, not {records.shown(expected)}"
+        )
 
     @classmethod
     def of(cls, array: NDArray[np.floating], limit: int = 1024) -> Samples:
@@ -101,10 +93,11 @@ class _Pixels:
     bgr: Annotated[NDArray[np.uint8], _read_bytes]
 
     def __post_init__(self) -> None:
-        require_numbers("size", self.size, is_count, 2)
+        records.require_numbers("size", self.size, records.is_count, 2)
         expected = math.prod(self.size) * 3
-        require(
-            self.bgr.size == expected, f"bgr holds {self.bgr.size} bytes, not {shown(expected)}"
+        records.require(
+            self.bgr.size == expected,
+            f"bgr holds {self.bgr.size} bytes, not {records.shown(expected)}",
         )
 
 
@@ -125,13 +118,13 @@ class TestVector:
     image: Annotated[NDArray[np.uint8], _read_image]
     batch: Samples
     outputs: Mapping[str, Samples]
-    tolerance: float = field(default=OUTPUT_TOLERANCE, metadata=OPTIONAL)
+    tolerance: float = field(default=OUTPUT_TOLERANCE, metadata=records.OPTIONAL)
 
     def __post_init__(self) -> None:
         for name in self.outputs:
-            require_text("outputs", name)
-        in_range = is_number(self.tolerance) and 0 < self.tolerance < 1
-        require_value("tolerance", self.tolerance, in_range, "in (0, 1)")
+            records.require_text("outputs", name)
+        in_range = records.is_number(self.tolerance) and 0 < self.tolerance < 1
+        records.require_value("tolerance", self.tolerance, in_range, "in (0, 1)")
 
     def to_dict(self) -> dict[str, Any]:
         """Give the fields as plain values that `json.dumps` takes, by name."""
@@ -145,17 +138,19 @@ class TestVector:
             "outputs": {name: samples.to_dict() for name, samples in self.outputs.items()},
             "tolerance": self.tolerance,
         }
-        return without_defaults(TestVector, record)
+        return records.without_defaults(TestVector, record)
 
 
 def _read_image(data: object, where: str) -> NDArray[np.uint8]:
-    pixels = parse(_Pixels, data, where)
+    pixels = records.parse(_Pixels, data, where)
     return pixels.bgr.reshape(*pixels.size, 3)
 
 
 def _read_floats(text: object, where: str) -> NDArray[np.float32]:
     content = _read_bytes(text, where)
-    require(content.size % 4 == 0, f"{where} holds {content.size} bytes, which are no float32")
+    records.require(
+        content.size % 4 == 0, f"{where} holds {content.size} bytes, which are no float32"
+    )
     return content.view("<f4").astype(np.float32)
 
 

@@ -1,7 +1,5 @@
 """Plain YAML, read strictly: no tags, no aliases, no duplicate keys, bounded size and depth."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

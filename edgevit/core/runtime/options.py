@@ -1,7 +1,5 @@
 """Options that a caller hands to a backend: which are known, and of what kind they are."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 
 from edgevit.errors import InputError, suggestion

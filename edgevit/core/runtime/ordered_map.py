@@ -1,7 +1,5 @@
 """Apply a function to a stream with threads that work ahead, answers in order."""
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor

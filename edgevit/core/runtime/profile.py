@@ -167,10 +167,8 @@ class Profile:
         """The full comparison is for accelerators, and where the quick one sees a change."""
         if self.device == "cpu" and self.surroundings == QuickFingerprint.now():
             return None
-        from edgevit.core.machine.fingerprint import (  # not part of most starts
-            Fingerprint,
-            fingerprint,
-        )
+        # Not part of most starts.
+        from edgevit.core.machine.fingerprint import Fingerprint, fingerprint
 
         then = Fingerprint.from_dict(self.fingerprint)
         found = fingerprint().differences(then, ignore=IGNORED)
@@ -213,10 +211,7 @@ class ProfileMatch:
 
 
 def write_profile(profile: Profile) -> Path:
-    """Keep a profile, in the place of older ones for the same file.
-
-    Returns:
-        The profile's file.
+    """Keep a profile, in the place of older ones for the same file, and answer its own file.
 
     Raises:
         OSError: if it cannot be written.

@@ -1,7 +1,5 @@
 """What a runtime must offer to be a backend, and the checks of what goes through it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -6,8 +6,6 @@ A plugin is any installed distribution that names a zero-argument callable there
     myruntime = "my_package:MyBackend"
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from functools import cache
 from typing import Any
@@ -41,9 +39,6 @@ def backend_names() -> list[str]:
 @cache
 def get_backend(name: str) -> Backend:
     """Import a backend, once.
-
-    Args:
-        name: the entry point's name.
 
     Raises:
         BackendNotFoundError: if no such backend is registered.

@@ -1,7 +1,5 @@
 """What a Predictor runs with, after arguments and device profile are brought together."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path

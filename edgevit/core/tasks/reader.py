@@ -61,9 +61,5 @@ def task_reader(task: str) -> TaskReader:
 
 
 def result_type(task: str) -> type[Result]:
-    """Say which class of results a task gives; what draws, measures or compares them asks.
-
-    Args:
-        task: a name in `edgevit.core.model.task.TASKS`.
-    """
+    """Say which class of results a task gives; what draws, measures or compares them asks."""
     return task_reader(task).RESULT

@@ -1,7 +1,5 @@
 """Class names that go into a model's spec."""
 
-from __future__ import annotations
-
 import os
 from importlib.resources import files
 from pathlib import Path
@@ -17,9 +15,6 @@ def read_class_names(path: str | os.PathLike[str]) -> tuple[str, ...]:
 
     Args:
         path: UTF-8 text, one name a line in index order; trailing blank lines do not count.
-
-    Returns:
-        The names.
 
     Raises:
         ExportError: if the file cannot be read, is empty, or holds a blank line between names.

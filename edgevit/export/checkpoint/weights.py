@@ -5,8 +5,6 @@ LITv2 (`model`), mmcv and mmengine detectors (`state_dict`), timm (`state_dict`,
 and a bare state dict, each also behind the prefixes of DDP, torch.compile, Lightning and averaging.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from os import PathLike
@@ -253,7 +251,7 @@ def _first(texts: Iterable[str], count: int) -> str:
 
 def _differences(expected: StateDict, given: StateDict) -> _Differences:
     return _Differences(
-        missing=tuple(k for k in expected if k not in given and not _is_optional(k)),
+        missing=tuple(k for k in expected if k not in given and not f".{k}".endswith(_OPTIONAL)),
         unexpected=tuple(k for k in given if k not in expected),
         reshaped={
             key: f"{key!r} is {_kind(given[key])}, not {_kind(tensor)}"
@@ -261,10 +259,6 @@ def _differences(expected: StateDict, given: StateDict) -> _Differences:
             if key in given and not _can_take(tensor, given[key])
         },
     )
-
-
-def _is_optional(key: str) -> bool:
-    return f".{key}".endswith(_OPTIONAL)
 
 
 def _can_take(expected: Tensor, given: Tensor) -> bool:

@@ -1,7 +1,5 @@
 """Deploy form of the models: the same function in fewer operations, one file for each family."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from copy import deepcopy
 from typing import Any

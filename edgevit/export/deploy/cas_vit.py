@@ -10,21 +10,12 @@ input size:
       channels, and one operation does what took two.
 """
 
-from __future__ import annotations
-
 import math
 
 import torch
 from torch import Tensor, nn
 
-from edgevit.export.deploy.fold import (
-    children,
-    conv_from,
-    fold_batchnorm_into_heads,
-    fold_batchnorm_into_next,
-    fold_batchnorm_into_previous,
-    only_child,
-)
+from edgevit.export.deploy import fold
 from edgevit.models import cas_vit
 
 # Values (channels x height x width) up to which the joint form was the faster one: CAS-ViT-S gains
@@ -37,9 +28,9 @@ class SpatialGate(nn.Module):
 
     def __init__(self, *operations: nn.Module) -> None:
         super().__init__()
-        blocks = [children(only_child(operation)) for operation in operations]
+        blocks = [fold.children(fold.only_child(operation)) for operation in operations]
         self.depthwise = _side_by_side(
-            [fold_batchnorm_into_previous(conv, norm) for conv, norm, *_ in blocks]
+            [fold.fold_batchnorm_into_previous(conv, norm) for conv, norm, *_ in blocks]
         )
         self.reduce = _block_diagonal([reduce for *_, reduce, _ in blocks])
 
@@ -61,7 +52,7 @@ class SeparateMixer(nn.Module):
     @staticmethod
     def _gates(operations: nn.Sequential) -> tuple[nn.Module, nn.Module]:
         spatial, channel = operations
-        return SpatialGate(spatial), only_child(channel)
+        return SpatialGate(spatial), fold.only_child(channel)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) to (B, C, H, W)."""
@@ -87,11 +78,13 @@ class JointMixer(nn.Module):
         self.query_key, self.value = _qkv_parts(norm, mixer.qkv, 2, 1)
         (spatial_q, channel_q), (spatial_k, channel_k) = mixer.oper_q, mixer.oper_k
         self.spatial = SpatialGate(spatial_q, spatial_k)
-        channels = (children(only_child(channel)) for channel in (channel_q, channel_k))
+        channels = (fold.children(fold.only_child(channel)) for channel in (channel_q, channel_k))
         self.channel = _side_by_side([conv for _, conv, _ in channels])
         dim = mixer.dwc.out_channels
         columns = mixer.dwc.weight.repeat_interleave(2, dim=3)
-        self.dwc = conv_from(columns, mixer.dwc.bias, groups=dim, stride=(1, 2), padding=(1, 2))
+        self.dwc = fold.conv_from(
+            columns, mixer.dwc.bias, groups=dim, stride=(1, 2), padding=(1, 2)
+        )
         self.proj = mixer.proj
 
     def forward(self, x: Tensor) -> Tensor:
@@ -117,13 +110,15 @@ class DeployBlock(nn.Module):
 
     def __init__(self, block: cas_vit.AdditiveBlock, positions: int) -> None:
         super().__init__()
-        conv, norm, *others = children(block.local_perception.network)
-        self.local_perception = nn.Sequential(fold_batchnorm_into_previous(conv, norm), *others)
+        conv, norm, *others = fold.children(block.local_perception.network)
+        self.local_perception = nn.Sequential(
+            fold.fold_batchnorm_into_previous(conv, norm), *others
+        )
         small = positions * block.norm1.num_features <= SMALL_MAP
         mixer = JointMixer if small else SeparateMixer
         self.attn = mixer(block.norm1, block.attn)
         self.mlp = block.mlp
-        self.mlp.fc1 = fold_batchnorm_into_next(block.norm2, block.mlp.fc1)
+        self.mlp.fc1 = fold.fold_batchnorm_into_next(block.norm2, block.mlp.fc1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) to (B, C, H, W)."""
@@ -134,11 +129,11 @@ class DeployBlock(nn.Module):
 
 def _qkv_parts(norm: nn.BatchNorm2d, qkv: nn.Conv2d, *sizes: int) -> list[nn.Conv2d]:
     """The convolution of query, key and value after `norm`, cut into parts of `sizes` * C."""
-    folded = fold_batchnorm_into_next(norm, qkv)
+    folded = fold.fold_batchnorm_into_next(norm, qkv)
     assert folded.bias is not None
     dims = [size * folded.in_channels for size in sizes]
     parts = zip(torch.split(folded.weight, dims), torch.split(folded.bias, dims), strict=True)
-    return [conv_from(weight, bias) for weight, bias in parts]
+    return [fold.conv_from(weight, bias) for weight, bias in parts]
 
 
 def _side_by_side(convs: list[nn.Conv2d]) -> nn.Conv2d:
@@ -146,7 +141,7 @@ def _side_by_side(convs: list[nn.Conv2d]) -> nn.Conv2d:
     weights, biases = ([getattr(conv, name) for conv in convs] for name in ("weight", "bias"))
     bias = None if biases[0] is None else torch.cat(biases)
     groups = sum(conv.groups for conv in convs)
-    return conv_from(torch.cat(weights), bias, groups=groups, padding=convs[0].padding)
+    return fold.conv_from(torch.cat(weights), bias, groups=groups, padding=convs[0].padding)
 
 
 def _block_diagonal(convs: list[nn.Conv2d]) -> nn.Conv2d:
@@ -155,7 +150,7 @@ def _block_diagonal(convs: list[nn.Conv2d]) -> nn.Conv2d:
     weight = convs[0].weight.new_zeros(len(convs), len(convs) * dim, 1, 1)
     for row, conv in enumerate(convs):
         weight[row, row * dim : (row + 1) * dim] = conv.weight[0]
-    return conv_from(weight, None)
+    return fold.conv_from(weight, None)
 
 
 class DeployBackbone(nn.Module):
@@ -163,15 +158,15 @@ class DeployBackbone(nn.Module):
 
     def __init__(self, model: cas_vit.CASViTBackbone, input_size: tuple[int, int]) -> None:
         super().__init__()
-        conv1, norm1, relu1, conv2, norm2, relu2 = children(model.patch_embed)
+        conv1, norm1, relu1, conv2, norm2, relu2 = fold.children(model.patch_embed)
         self.stem = nn.Sequential(
-            fold_batchnorm_into_previous(conv1, norm1),
+            fold.fold_batchnorm_into_previous(conv1, norm1),
             relu1,
-            fold_batchnorm_into_previous(conv2, norm2),
+            fold.fold_batchnorm_into_previous(conv2, norm2),
             relu2,
         )
         self.network = nn.ModuleList()
-        for index, module in enumerate(children(model.network)):
+        for index, module in enumerate(fold.children(model.network)):
             stride = 4 << index // 2
             height, width = (math.ceil(side / stride) for side in input_size)
             self.network.append(_stage_or_embedding(module, height * width))
@@ -189,8 +184,8 @@ class DeployBackbone(nn.Module):
 
 def _stage_or_embedding(module: nn.Module, positions: int) -> nn.Module:
     if isinstance(module, cas_vit.Embedding):
-        return fold_batchnorm_into_previous(module.proj, module.norm)
-    return nn.Sequential(*(DeployBlock(block, positions) for block in children(module)))
+        return fold.fold_batchnorm_into_previous(module.proj, module.norm)
+    return nn.Sequential(*(DeployBlock(block, positions) for block in fold.children(module)))
 
 
 class DeployClassifier(nn.Module):
@@ -199,7 +194,7 @@ class DeployClassifier(nn.Module):
     def __init__(self, model: cas_vit.CASViT, input_size: tuple[int, int]) -> None:
         super().__init__()
         self.backbone = DeployBackbone(model, input_size)
-        self.head = fold_batchnorm_into_heads(model.norm, model.head, model.dist_head)
+        self.head = fold.fold_batchnorm_into_heads(model.norm, model.head, model.dist_head)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map images (B, 3, H, W) to logits (B, num_classes)."""

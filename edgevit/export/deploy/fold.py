@@ -3,8 +3,6 @@
 All folding happens in float64; the result differs from the module by rounding alone.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

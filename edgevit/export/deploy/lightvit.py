@@ -23,13 +23,7 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from edgevit.export.deploy.fold import (
-    children,
-    fold_batchnorm_into_previous,
-    fold_layernorm_into_next,
-    linear_from,
-    without_affine,
-)
+from edgevit.export.deploy import fold
 from edgevit.models import lightvit
 
 Index = NDArray[np.int64]
@@ -175,15 +169,15 @@ class DeployAttention(nn.Module):
         query, key, value = qkv.weight.double().chunk(3)
         query_bias, _, value_bias = qkv.bias.double().chunk(3)
         scale = (len(query) // attention.num_heads) ** -0.5
-        self.query = linear_from(query * scale, query_bias * scale, dtype)
-        self.key = linear_from(key, None, dtype)
-        self.value = linear_from(value, None, dtype)
+        self.query = fold.linear_from(query * scale, query_bias * scale, dtype)
+        self.key = fold.linear_from(key, None, dtype)
+        self.value = fold.linear_from(value, None, dtype)
         key, value = attention.kv_global.weight.double().chunk(2)
         _, bias = attention.kv_global.bias.double().chunk(2)
-        self.global_key = linear_from(key, None, dtype)
-        self.global_value = linear_from(value, bias + value @ value_bias, dtype)
+        self.global_key = fold.linear_from(key, None, dtype)
+        self.global_value = fold.linear_from(value, bias + value @ value_bias, dtype)
         weight = proj.weight.double()
-        self.proj = linear_from(weight, proj.bias.double() + weight @ value_bias, dtype)
+        self.proj = fold.linear_from(weight, proj.bias.double() + weight @ value_bias, dtype)
         bias = attention.relative_position_bias().contiguous()
         self.register_buffer("bias", bias)
         self.register_buffer("joint_bias", F.pad(bias, (0, 0, self.num_tokens, 0)))
@@ -261,16 +255,16 @@ class DeployMLP(nn.Module):
 
     def __init__(self, norm: nn.LayerNorm, mlp: lightvit.MLP) -> None:
         super().__init__()
-        self.fc1 = fold_layernorm_into_next(norm, mlp.fc1)
+        self.fc1 = fold.fold_layernorm_into_next(norm, mlp.fc1)
         self.fc2, gates = mlp.fc2, mlp.attn
-        self.norm = without_affine(gates.norm)
-        self.global_reduce = fold_layernorm_into_next(gates.norm, gates.global_reduce)
-        self.local_reduce = fold_layernorm_into_next(gates.norm, gates.local_reduce)
+        self.norm = fold.without_affine(gates.norm)
+        self.global_reduce = fold.fold_layernorm_into_next(gates.norm, gates.global_reduce)
+        self.local_reduce = fold.fold_layernorm_into_next(gates.norm, gates.local_reduce)
         self.channel_select = gates.channel_select
         select, dtype = gates.spatial_select, gates.spatial_select.weight.dtype
         local, overall = select.weight.chunk(2, dim=1)
-        self.local_select = linear_from(local, None, dtype)
-        self.overall_select = linear_from(overall, select.bias, dtype)
+        self.local_select = fold.linear_from(local, None, dtype)
+        self.overall_select = fold.linear_from(overall, select.bias, dtype)
 
     def forward(self, x: Tensor, count: int) -> Tensor:
         """Map (count * B, C) to (count * B, C)."""
@@ -293,11 +287,11 @@ class DeployBlock(nn.Module):
 
     def __init__(self, block: lightvit.Block, pads: bool) -> None:
         super().__init__()
-        qkv, self.norm1, self.norm2 = block.attn.qkv, block.norm1, without_affine(block.norm2)
+        qkv, self.norm1, self.norm2 = block.attn.qkv, block.norm1, fold.without_affine(block.norm2)
         if not pads:
             qkv, self.norm1 = (
-                fold_layernorm_into_next(block.norm1, qkv),
-                without_affine(block.norm1),
+                fold.fold_layernorm_into_next(block.norm1, qkv),
+                fold.without_affine(block.norm1),
             )
         self.attn = DeployAttention(block.attn, qkv)
         self.mlp = DeployMLP(block.norm2, block.mlp)
@@ -318,9 +312,9 @@ class DeployMerge(nn.Module):
     def __init__(self, merge: lightvit.ResidualMerge) -> None:
         super().__init__()
         self.num_tokens = merge.num_tokens
-        self.norm, self.norm2 = without_affine(merge.norm), without_affine(merge.norm2)
-        self.reduction = fold_layernorm_into_next(merge.norm, merge.reduction)
-        self.proj = fold_layernorm_into_next(merge.norm2, merge.proj)
+        self.norm, self.norm2 = fold.without_affine(merge.norm), fold.without_affine(merge.norm2)
+        self.reduction = fold.fold_layernorm_into_next(merge.norm, merge.reduction)
+        self.proj = fold.fold_layernorm_into_next(merge.norm2, merge.proj)
         self.res_proj = merge.res_proj
 
     def forward(self, x: Tensor, layout: Layout) -> tuple[Tensor, Layout]:
@@ -338,10 +332,10 @@ class DeployStem(nn.Module):
 
     def __init__(self, stem: lightvit.ConvStem, side: int) -> None:
         super().__init__()
-        layers = children(stem.stem)
+        layers = fold.children(stem.stem)
         self.stem = nn.Sequential()
         for conv, norm, act in zip(layers[::3], layers[1::3], layers[2::3], strict=True):
-            self.stem.extend((fold_batchnorm_into_previous(conv, norm), act))
+            self.stem.extend((fold.fold_batchnorm_into_previous(conv, norm), act))
         self.proj, self.norm, self.side = stem.proj, stem.norm, side
 
     def forward(self, x: Tensor) -> tuple[Tensor, Layout]:
@@ -362,8 +356,8 @@ class DeployBackbone(nn.Module):
         self.global_token = model.global_token
         self.stem = DeployStem(model.patch_embed, model.config.window_size)
         self.stages = nn.ModuleList(
-            nn.ModuleList(_layer(layer, pads) for layer in children(stage))
-            for stage in children(model.stages)
+            nn.ModuleList(_layer(layer, pads) for layer in fold.children(stage))
+            for stage in fold.children(model.stages)
         )
 
     def forward(self, x: Tensor) -> list[tuple[Tensor, Layout]]:
@@ -372,7 +366,7 @@ class DeployBackbone(nn.Module):
         x, layout = self.stem(x)
         x = torch.cat((tokens, x))
         outputs = []
-        for stage in children(self.stages):
+        for stage in fold.children(self.stages):
             for layer in stage:
                 x, layout = layer(x, layout)
             outputs.append((x, layout))
@@ -390,9 +384,9 @@ class DeployClassifier(nn.Module):
         super().__init__()
         self.side, self.num_tokens = model.config.window_size, model.config.num_tokens
         self.backbone = DeployBackbone(model, pads=False)
-        self.norm = without_affine(model.norm)
-        linear, *others = children(model.neck)
-        self.neck = nn.Sequential(fold_layernorm_into_next(model.norm, linear), *others)
+        self.norm = fold.without_affine(model.norm)
+        linear, *others = fold.children(model.neck)
+        self.neck = nn.Sequential(fold.fold_layernorm_into_next(model.norm, linear), *others)
         self.head = model.head
 
     def forward(self, x: Tensor) -> Tensor:

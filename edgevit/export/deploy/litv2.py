@@ -10,24 +10,13 @@ Batch normalizations, the scale of attention, the affine part of the normalizati
 the order of the offsets are in the weights.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from edgevit.export.deploy.fold import (
-    children,
-    conv_from,
-    fold_batchnorm_into_previous,
-    fold_layernorm_into_next,
-    linear_from,
-    pointwise_from,
-    scale_outputs,
-    without_affine,
-)
+from edgevit.export.deploy import fold
 from edgevit.models import litv2
 
 Size = tuple[int, int]
@@ -63,9 +52,9 @@ class DeployMLP(nn.Module):
 
     def __init__(self, norm: nn.LayerNorm, mlp: litv2.MLP) -> None:
         super().__init__()
-        self.norm, first = without_affine(norm), fold_layernorm_into_next(norm, mlp.fc1)
+        self.norm, first = fold.without_affine(norm), fold.fold_layernorm_into_next(norm, mlp.fc1)
         self.layers = nn.Sequential(
-            pointwise_from(first), mlp.dwconv.dwconv, mlp.act, pointwise_from(mlp.fc2)
+            fold.pointwise_from(first), mlp.dwconv.dwconv, mlp.act, fold.pointwise_from(mlp.fc2)
         )
 
     def forward(self, tokens: Tensor, size: Size) -> Tensor:
@@ -81,7 +70,7 @@ class HighFrequencies(nn.Module):
         self.window, self.heads = attention.window, attention.high_heads
         out_dim = attention.h_proj.in_features
         self.dim = out_dim // self.heads
-        self.qkv = scale_outputs(attention.h_qkv, out_dim, self.dim**-0.5)
+        self.qkv = fold.scale_outputs(attention.h_qkv, out_dim, self.dim**-0.5)
         self.proj = attention.h_proj
 
     def forward(self, tokens: Tensor, size: Size) -> Tensor:
@@ -107,11 +96,11 @@ class LowFrequencies(nn.Module):
         super().__init__()
         self.heads, self.proj = attention.low_heads, attention.l_proj
         out_dim, in_dim = attention.l_q.weight.shape
-        self.query = scale_outputs(attention.l_q, out_dim, (out_dim // self.heads) ** -0.5)
+        self.query = fold.scale_outputs(attention.l_q, out_dim, (out_dim // self.heads) ** -0.5)
         window, dtype = attention.window, attention.l_q.weight.dtype
         weight = torch.full((in_dim, 1, window, window), window**-2, dtype=dtype)
-        self.average = conv_from(weight, None, groups=in_dim, stride=window)
-        self.key, self.value = _halves(pointwise_from(attention.l_kv))
+        self.average = fold.conv_from(weight, None, groups=in_dim, stride=window)
+        self.key, self.value = _halves(fold.pointwise_from(attention.l_kv))
 
     def forward(self, tokens: Tensor, size: Size) -> Tensor:
         """Map (B, H*W, C) to (B, H*W, C'); height and width are multiples of the window."""
@@ -127,9 +116,11 @@ class FullAttention(nn.Module):
         super().__init__()
         self.heads = attention.low_heads
         dim = attention.l_q.out_features
-        self.query = pointwise_from(scale_outputs(attention.l_q, dim, (dim // self.heads) ** -0.5))
-        self.key, self.value = _halves(pointwise_from(attention.l_kv))
-        self.proj = pointwise_from(attention.l_proj)
+        self.query = fold.pointwise_from(
+            fold.scale_outputs(attention.l_q, dim, (dim // self.heads) ** -0.5)
+        )
+        self.key, self.value = _halves(fold.pointwise_from(attention.l_kv))
+        self.proj = fold.pointwise_from(attention.l_proj)
 
     def forward(self, tokens: Tensor, size: Size) -> Tensor:
         """Keep the shape (B, H*W, C)."""
@@ -143,7 +134,7 @@ def _halves(conv: nn.Conv2d) -> tuple[nn.Conv2d, nn.Conv2d]:
     """The first and the second half of a convolution's outputs, as one convolution each."""
     weights = conv.weight.chunk(2)
     biases = (None, None) if conv.bias is None else conv.bias.chunk(2)
-    first, second = (conv_from(*pair) for pair in zip(weights, biases, strict=True))
+    first, second = (fold.conv_from(*pair) for pair in zip(weights, biases, strict=True))
     return first, second
 
 
@@ -206,16 +197,16 @@ class DeployMerging(nn.Module):
 
     def __init__(self, merging: litv2.DeformableTokenMerging) -> None:
         super().__init__()
-        plain = conv_from(merging.dconv.weight, merging.dconv.bias)
-        folded = fold_batchnorm_into_previous(plain, merging.norm_layer)
+        plain = fold.conv_from(merging.dconv.weight, merging.dconv.bias)
+        folded = fold.fold_batchnorm_into_previous(plain, merging.norm_layer)
         weight = folded.weight.permute(0, 2, 3, 1).flatten(1)
-        self.product = linear_from(weight, folded.bias, weight.dtype)
+        self.product = fold.linear_from(weight, folded.bias, weight.dtype)
         self.act = merging.act_layer
         offset = merging.dconv.conv_offset
         assert offset.bias is not None
         # The four taps' rows, then their columns; each four times, for the tokens around it.
         order = torch.tensor([0, 2, 4, 6, 1, 3, 5, 7]).repeat_interleave(4)
-        self.offset = conv_from(offset.weight[order], offset.bias[order], stride=2)
+        self.offset = fold.conv_from(offset.weight[order], offset.bias[order], stride=2)
 
     def forward(self, tokens: Tensor, size: Size) -> Tensor:
         """Map (B, H*W, C) to (B, H/2 * W/2, 2C), sizes rounded down."""
@@ -292,7 +283,7 @@ class DeployStage(nn.Module):
 
     def __init__(self, blocks: nn.Sequential) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(map(DeployBlock, children(blocks)))
+        self.blocks = nn.ModuleList(map(DeployBlock, fold.children(blocks)))
 
     def forward(self, tokens: Tensor, size: Size) -> Tensor:
         """Keep the shape (B, H*W, C)."""
@@ -307,7 +298,7 @@ class DeployBackbone(nn.Module):
     def __init__(self, model: litv2.LITv2Backbone) -> None:
         super().__init__()
         self.proj, self.norm = model.patch_embed.proj, model.patch_embed.norm
-        stages: list[litv2.Stage] = children(model.layers)
+        stages: list[litv2.Stage] = fold.children(model.layers)
         self.stages = nn.ModuleList(DeployStage(stage.blocks) for stage in stages)
         merges: list[Any] = [stage.downsample for stage in stages[:-1]]  # declared as Module
         self.merges = nn.ModuleList(map(DeployMerging, merges))

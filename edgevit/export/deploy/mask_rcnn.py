@@ -9,8 +9,6 @@ module; masks are drawn only where there is a detection, as they cost the most:
     - That value is only computed for the detection's own class.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch

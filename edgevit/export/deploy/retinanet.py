@@ -4,8 +4,6 @@ Nearly all of its arithmetic is wide 3x3 convolutions at the finer levels: these
 matrices here, from the neck's smoothing to the head's last convolutions, on channels-last maps.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from torch import Tensor, nn

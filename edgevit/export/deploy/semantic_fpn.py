@@ -10,8 +10,6 @@ would have there, four thin strips are subtracted.
 Enlarged maps are summed before they are enlarged, where they have the same size.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,11 +17,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from edgevit.export.deploy.fold import (
-    children,
-    conv_from,
-    fold_batchnorm_into_previous,
-)
+from edgevit.export.deploy import fold
 from edgevit.models.fpn import LightViTFPN
 from edgevit.models.semantic_fpn import SemanticFPN
 
@@ -51,8 +45,8 @@ class Strip(nn.Module):
         ]
         # Corners are counted with the rows: they reach one cell further, columns end at the border.
         reach, width = ((0, 2), (0, 0)) if axis == 2 else ((1, 0), (1, 0))
-        self.first = conv_from(weights[0], first.bias, padding=reach)
-        self.second = conv_from(weights[1], None, padding=width)
+        self.first = fold.conv_from(weights[0], first.bias, padding=reach)
+        self.second = fold.conv_from(weights[1], None, padding=width)
 
     def forward(self, edge: Tensor) -> Tensor:
         """Map the outermost row (B, C, 1, W) or column (B, C, H, 1) to what it is to lose."""
@@ -90,12 +84,12 @@ class ComposedLevel(nn.Module):
         assert head.bias is not None
         # Zeros around the map must not have it, so it comes with the coarser map.
         self.register_buffer("bias", lateral.bias[:, None, None])
-        self.lateral = conv_from(lateral.weight, None)
+        self.lateral = fold.conv_from(lateral.weight, None)
         kernel, dtype = _composed(smooth, head), head.weight.dtype
         bias = head.bias.double() + head.weight.double().sum(dim=(2, 3)) @ smooth.bias.double()
         fine = torch.einsum("ocxy,cd->odxy", kernel, lateral.weight.double()[:, :, 0, 0])
-        self.fine = conv_from(fine.to(dtype), bias, padding=2)
-        self.coarse = conv_from(_of_four_cells(kernel).to(dtype), None, padding=1)
+        self.fine = fold.conv_from(fine.to(dtype), bias, padding=2)
+        self.coarse = fold.conv_from(_of_four_cells(kernel).to(dtype), None, padding=1)
         self.columns, self.rows = (
             nn.ModuleList(Strip(smooth, head, axis, is_last) for is_last in (False, True))
             for axis in (3, 2)
@@ -181,7 +175,7 @@ class DeployHead(nn.Module):
 
     def __init__(self, scale_head: nn.Sequential) -> None:
         super().__init__()
-        _, *layers = children(scale_head)
+        _, *layers = fold.children(scale_head)
         self.layers = nn.Sequential(nn.ReLU())
         for layer in layers[:-1]:
             self.layers.extend([layer] if isinstance(layer, nn.Upsample) else _folded(layer))
@@ -192,8 +186,8 @@ class DeployHead(nn.Module):
 
 
 def _folded(unit: nn.Module) -> list[nn.Module]:
-    conv, norm, relu = children(unit)
-    return [fold_batchnorm_into_previous(conv, norm), relu]
+    conv, norm, relu = fold.children(unit)
+    return [fold.fold_batchnorm_into_previous(conv, norm), relu]
 
 
 class DeploySemanticFPN(nn.Module):
@@ -202,10 +196,10 @@ class DeploySemanticFPN(nn.Module):
     def __init__(self, model: SemanticFPN, input_size: tuple[int, int]) -> None:
         super().__init__()
         self.backbone, self.neck = model.backbone, model.neck
-        scale_heads: list[nn.Sequential] = children(model.decode_head.scale_heads)
+        scale_heads: list[nn.Sequential] = fold.children(model.decode_head.scale_heads)
         firsts: list[Any] = [_folded(scale_head[0])[0] for scale_head in scale_heads]
-        laterals = [unit.conv for unit in children(self.neck.lateral_convs)]
-        smooths = [unit.conv for unit in children(self.neck.fpn_convs)]
+        laterals = [unit.conv for unit in fold.children(self.neck.lateral_convs)]
+        smooths = [unit.conv for unit in fold.children(self.neck.fpn_convs)]
         self.finest = nn.Sequential()  # a level that is finer than every map of the backbone
         if isinstance(self.neck, LightViTFPN):
             self.finest = nn.Sequential(

@@ -7,8 +7,6 @@ the products, with what it costs to get there and back, take two thirds of the t
 Maps are channels last here, which makes every tile's values of a channel a row.
 """
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """The kinds of models that the exporter knows: a table with a row for each kind of head."""
 
-from __future__ import annotations
-
 from torch import Tensor, nn
 
 from edgevit.export.checkpoint.weights import num_classes_in

@@ -1,7 +1,5 @@
 """What the exporter must know about a kind of models; `edgevit.export.heads` lists them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any

@@ -4,8 +4,6 @@ Besides the image it takes what only the caller knows: how much of the input the
 which detections are wanted, because those that are not need not be computed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import replace

@@ -4,8 +4,6 @@ A level has as many candidates as cells times anchors times classes, millions of
 one; what leaves the graph are the scores and deltas of the best `CANDIDATES`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 

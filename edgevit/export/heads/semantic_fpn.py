@@ -4,8 +4,6 @@ Classes can be those of smaller cells than the head's: its logits are enlarged f
 the borders between classes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

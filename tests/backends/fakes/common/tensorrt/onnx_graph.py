@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgevit.core.model.metadata import fields, varint
+from edgevit.core.model.protobuf import fields, varint
 
 UNKNOWN = "NoSuch"  # how operators begin that TensorRT does not support
 INT64, STRING = 7, 8
