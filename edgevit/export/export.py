@@ -1,7 +1,5 @@
 """Write one self-describing ONNX file from a checkpoint, and prove that it computes the module."""
 
-from __future__ import annotations
-
 import gc
 import os
 from collections.abc import Callable, Mapping, Sequence

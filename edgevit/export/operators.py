@@ -5,8 +5,6 @@ they are NonMaxSuppression and RoiAlign, with a few standard operators around th
 a known shape on both sides, whatever is found, except those cut out.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Prove that a graph computes its module, in ONNX Runtime."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

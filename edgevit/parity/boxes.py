@@ -1,7 +1,5 @@
 """Match the boxes of two sides."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

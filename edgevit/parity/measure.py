@@ -1,7 +1,5 @@
 """Every side answers the same images, and each is compared with the first."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack

@@ -1,7 +1,5 @@
 """The gate: accuracy on a data set before and after."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from functools import partial

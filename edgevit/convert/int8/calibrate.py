@@ -6,8 +6,6 @@ range whose 128 levels tell the least less than the histogram (Migacz, "8-bit In
 TensorRT", 2017). `edgevit.convert.int8` measures which is best for a model.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np

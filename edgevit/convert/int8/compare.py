@@ -1,7 +1,5 @@
 """How far a quantized model's answers are from the float32 model's."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """What rounding the weights moves the mean of each output by, taken back through the bias."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 
 import numpy as np

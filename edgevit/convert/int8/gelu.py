@@ -5,8 +5,6 @@ CAS-ViT-S on OpenVINO a sixth. OpenVINO compiles the polynomial's operators into
 rounding to int8 behind it.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import onnx_ir as ir
 

@@ -1,7 +1,5 @@
 """A float32 graph as quantization sees it: products with constant weights."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

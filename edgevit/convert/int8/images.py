@@ -1,7 +1,5 @@
 """The images that calibrate a model."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path

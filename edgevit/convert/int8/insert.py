@@ -6,8 +6,6 @@ Weights take 7 bits: processors with AVX2 and no VNNI add two products of 8 by 8
 overflows for greater ones, silently.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 
 import numpy as np

@@ -4,8 +4,6 @@ It fuses a rounding with the normalization before it where tensors have three ax
 their own where they have two, as LightViT's tokens do.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import onnx_ir as ir
 

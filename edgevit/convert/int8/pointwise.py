@@ -6,8 +6,6 @@ either way. What lies between two such layers, a GELU for one, is computed in th
 that the runtimes can fuse it into the first and nothing is transposed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The steps of quantizing a model, in their order."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """Which layers cost accuracy when they are quantized, each measured alone."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 

@@ -4,8 +4,6 @@ Every form is a standard file that all runtimes run; they differ in what makes a
 optimizer find its integer kernels.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -3,8 +3,6 @@
 Every function is pure. Boxes are xyxy in continuous image coordinates (see `geometry`).
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

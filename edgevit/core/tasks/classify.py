@@ -1,7 +1,5 @@
 """Classifiers: logits to the best classes."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -24,8 +24,6 @@ Both then go the same way, which is mmdet's: scores above the threshold, boxes c
 image, empty ones dropped, suppression, the best `max_detections`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial

@@ -1,7 +1,5 @@
 """Colors that tell classes apart."""
 
-from __future__ import annotations
-
 import colorsys
 from functools import lru_cache
 

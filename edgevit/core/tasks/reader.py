@@ -1,7 +1,5 @@
 """What the module of a task offers, found by the task's name."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any, Protocol, cast

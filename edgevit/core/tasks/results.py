@@ -1,7 +1,5 @@
 """What a prediction answers: frozen parallel arrays that own their memory."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sized
 from dataclasses import dataclass

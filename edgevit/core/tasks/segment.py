@@ -25,8 +25,6 @@ class is taken there. That is one value for each class and pixel, most of which 
 and the tests compare the two on random maps and geometries.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache

@@ -4,8 +4,6 @@ What a graph may take besides the image, its head says (`edgevit.core.model.head
 answer, the module of its task.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
