@@ -113,6 +113,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "export": (
         "torch>=2.5",
         "onnx>=1.17",
+        "onnx-ir>=0.1.16",
         "onnxscript>=0.2",
         "onnxruntime>=1.20",
         "safetensors>=0.4.3",

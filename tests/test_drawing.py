@@ -62,15 +62,15 @@ def changed_pixels(drawn, image):
     return (drawn != image).any(axis=2)
 
 
-GREY = np.full((120, 160, 3), 100, np.uint8)
+GRAY = np.full((120, 160, 3), 100, np.uint8)
 
 
 def test_no_detections_give_an_equal_copy():
-    assert np.array_equal(draw(GREY, detections()), GREY)
+    assert np.array_equal(draw(GRAY, detections()), GRAY)
 
 
 def test_a_box_is_drawn_at_its_border_and_its_inside_is_kept():
-    changed = changed_pixels(draw(GREY, detections([40, 50, 80, 90])), GREY)
+    changed = changed_pixels(draw(GRAY, detections([40, 50, 80, 90])), GRAY)
     assert changed[50, 41:80].all()
     assert changed[89, 41:80].all()
     assert changed[50:90, 40].all()
@@ -78,7 +78,7 @@ def test_a_box_is_drawn_at_its_border_and_its_inside_is_kept():
 
 
 def test_a_label_stands_on_its_box():
-    changed = changed_pixels(draw(GREY, detections([40, 50, 80, 90])), GREY)
+    changed = changed_pixels(draw(GRAY, detections([40, 50, 80, 90])), GRAY)
     assert changed[40:48, 42].all()
     assert not changed[:30].any()
 
@@ -98,7 +98,7 @@ def test_every_box_can_be_drawn(box, size):
 def test_a_mask_tints_its_pixels(form):
     masks = np.zeros((1, 120, 160), bool)
     masks[0, 60:80, 50:70] = True
-    changed = changed_pixels(draw(GREY, detections([40, 50, 80, 90], masks=form(masks))), GREY)
+    changed = changed_pixels(draw(GRAY, detections([40, 50, 80, 90], masks=form(masks))), GRAY)
     assert changed[60:80, 50:70].all()
     assert not changed[55:60, 45:75].any()
 
@@ -112,13 +112,13 @@ def test_a_class_map_tints_what_was_seen():
     class_map = np.zeros((120, 160), np.uint8)
     class_map[:, 40:80] = 1
     class_map[:, 80:] = 255
-    drawn = draw(GREY, segmentation(class_map))
+    drawn = draw(GRAY, segmentation(class_map))
     assert drawn[0, [0, 50, 100], 0].tolist() == [175, 50, 100]
 
 
 def test_the_legend_names_what_is_there():
-    drawn = draw(GREY, segmentation(np.zeros((120, 160), np.uint8)))
-    changed = changed_pixels(drawn, np.full_like(GREY, 175))
+    drawn = draw(GRAY, segmentation(np.zeros((120, 160), np.uint8)))
+    changed = changed_pixels(drawn, np.full_like(GRAY, 175))
     assert np.flatnonzero(changed.any(axis=1))[0] == 120 - 12
 
 
@@ -132,4 +132,4 @@ def test_the_legend_names_what_is_there():
 )
 def test_results_of_another_image_are_refused(result, message):
     with pytest.raises(InputError, match=message):
-        draw(GREY, result)
+        draw(GRAY, result)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edgevit.core.image.header import read_header
 from edgevit.errors import InputError, require_package
 
-GREY, PALETTE = 0, 3  # PNG's color types with one sample for each pixel
+GRAY, PALETTE = 0, 3  # PNG's color types with one sample for each pixel
 
 LabelMap = NDArray[np.uint8] | NDArray[np.uint16]
 
@@ -45,7 +45,7 @@ def read_label_map(path: Path) -> LabelMap:
         header = read_header(data)
     except (OSError, InputError) as exc:
         raise InputError(f"the labels {str(path)!r} cannot be read: {exc}") from exc
-    if header.format != "PNG" or data[25] not in (GREY, PALETTE):
+    if header.format != "PNG" or data[25] not in (GRAY, PALETTE):
         raise InputError(
             f"the labels {str(path)!r} are an image in colors; accepted: a PNG whose gray values "
             "or palette indices are class ids"

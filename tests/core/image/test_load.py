@@ -29,7 +29,7 @@ IMAGES = DATA / "images"
 SHARED = Path(os.environ.get("EDGEVIT_TEST_DATA", os.devnull))
 FIXTURES = sorted(path.name for path in IMAGES.iterdir() if path.suffix not in (".py", ".tif", ""))
 PAD = (30, 90, 200)
-GREY_KEY = "gray_key.png"  # OpenCV does not read the transparent level of a gray PNG
+GRAY_KEY = "gray_key.png"  # OpenCV does not read the transparent level of a gray PNG
 # How far OpenCV's arithmetic is from Pillow's, in levels: CMYK is divided by 256, not by 255; and
 # blending rounds twice.
 OFF_BY_ONE = re.compile("cmyk|ycck|alpha|rgba|transparent")
@@ -80,7 +80,7 @@ def scene() -> NDArray[np.uint8]:
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=MARKS.get(name, ())) for name in FIXTURES if name != GREY_KEY],
+    [pytest.param(name, marks=MARKS.get(name, ())) for name in FIXTURES if name != GRAY_KEY],
 )
 def test_file_decodes_as_pillow_decodes_it(name: str) -> None:
     loaded = load_image(IMAGES / name, pad_color=PAD)
@@ -125,7 +125,7 @@ def test_unused_byte_of_a_bmp_is_not_taken_for_alpha() -> None:
 
 
 def test_transparent_level_of_a_gray_png_is_shown_as_it_is() -> None:
-    keyed, plain = (load_image(IMAGES / name).pixels for name in (GREY_KEY, "gray.png"))
+    keyed, plain = (load_image(IMAGES / name).pixels for name in (GRAY_KEY, "gray.png"))
 
     np.testing.assert_array_equal(keyed, plain)
 
@@ -492,7 +492,7 @@ def shared_rows(folder: str) -> list[object]:
     with table.open(newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["file"].startswith(folder)]
     # Left open by the table: what this module does with them.
-    decided = {"images/bad_crc.png": "reject", "arrays/gray_2d.npy": "accept"}
+    decided = {"images/bad_crc.png": "reject", "arrays/grey_2d.npy": "accept"}
     expectations = [
         (row["file"], decided.get(row["file"], row["expect"].replace("document", "reject")))
         for row in rows
