@@ -24,7 +24,7 @@ SUFFIXES = (".png", ".svg")
 
 COLORS = ("#1f6fb4", "#d1621b", "#2c8c4a", "#8a4fb0", "#a33b3b", "#4d4d4d")  # backends
 SHAPES = ("o", "s", "^", "D")  # precisions
-GREY, LIGHT, PALE = "#707070", "#b8b8b8", "#e4e4e4"
+GRAY, LIGHT, PALE = "#707070", "#b8b8b8", "#e4e4e4"
 WIDE_RANGE = 8  # from here on the latency axis is logarithmic
 DPI = 150
 SETTINGS: dict[Any, Any] = {  # each release of matplotlib has its own type of the keys
@@ -217,8 +217,8 @@ def _add_legend(axes: Axes, comparison: Comparison, looks: Sequence[tuple[str, s
         rows.append((_sample(color=color, marker=shape), text))
     rows += [
         (_sample(), ""),
-        (_sample(color=GREY, marker="o"), "p50: the median, at its accuracy"),
-        (_sample(color=GREY, **CAP), "p95: 19 of 20 runs are faster"),
+        (_sample(color=GRAY, marker="o"), "p50: the median, at its accuracy"),
+        (_sample(color=GRAY, **CAP), "p95: 19 of 20 runs are faster"),
         (_sample(color=LIGHT, linestyle="-"), "best: none is both faster and more accurate"),
     ]
     handles, labels = zip(*rows, strict=True)

@@ -45,7 +45,6 @@ ROWS = 12  # of the table, where the rest is shown only when asked for
 )
 @click.option(
     "--target",
-    "backend",
     type=click.Choice(["auto", "openvino", "onnxruntime", "tensorrt"]),
     default="auto",
     help="Backend whose form the file has; auto measures which is fastest here. Each backend "

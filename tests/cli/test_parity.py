@@ -80,7 +80,7 @@ def test_limits_are_options(folder):
         ((CHAIN, "--backend", "openvino"), "parity compares two sides or more"),
         ((CHAIN, "--backend", "openvino,openvinno"), "did you mean 'openvino'"),
         ((CHAIN, "--backend", "openvino,onnxruntime:tpu"), "device 'tpu' is not available"),
-        ((CHAIN, "--split", "val"), "no folder of pictures"),
+        ((CHAIN, "--split", "val"), "no folder of images"),
         ((CHAIN, "--card", "nowhere/card.md"), "cannot be written"),
         (("nowhere.onnx",), "there is no model file"),
     ],

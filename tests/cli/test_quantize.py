@@ -39,7 +39,7 @@ def test_quantize_shows_what_layers_cost_and_what_was_written(small, tmp_path):
     assert [line.split("│")[1].strip() for line in lines if "int8 │" in line] != []
     assert "form: tensorrt's" in lines
     assert lines[-1].startswith(f"wrote {output}: small_int8, 3 of 3 layers in int8, ")
-    assert any(line.startswith("note: only 3 pictures calibrated") for line in lines)
+    assert any(line.startswith("note: only 3 images calibrated") for line in lines)
 
 
 def test_quantize_prints_one_json_document(small, tmp_path):
@@ -56,5 +56,5 @@ def test_quantize_refuses_in_one_sentence(small, tmp_path):
     (tmp_path / "empty").mkdir()
     result = run(small, "--calibration", tmp_path / "empty", "--output", tmp_path / "int8.onnx")
     assert result.exit_code == 1
-    assert result.stderr.startswith("edgevit: no pictures in ")
+    assert result.stderr.startswith("edgevit: no images in ")
     assert not (tmp_path / "int8.onnx").exists()

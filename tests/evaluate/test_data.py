@@ -60,8 +60,8 @@ def test_a_limit_is_for_those_who_take_images_and_not_for_the_list(folder):
 @pytest.mark.parametrize(
     ("split", "match"),
     [
-        ("train", r"no folder of pictures: '.*images.train'"),
-        ("labels", "no pictures in .*accepted: files .bmp"),
+        ("train", r"no folder of images: '.*images.train'"),
+        ("labels", "no images in .*accepted: files .bmp"),
     ],
 )
 def test_what_holds_no_images_is_refused(folder, split, match):

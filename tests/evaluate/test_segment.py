@@ -155,15 +155,15 @@ def test_pictures_without_labels_are_left_out_and_told(predictor, write):
     folder = write(whole(BLOCKS))
     cv2.imwrite(str(folder / "images" / "spare.png"), COLORS[whole(BLOCKS)])
     report = evaluate(predictor, folder)
-    assert (report.images, list(report.notes)) == (1, ["pictures without labels, left out: 1"])
+    assert (report.images, list(report.notes)) == (1, ["images without labels, left out: 1"])
 
 
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
         (whole(BLOCKS + 2), r"street 0\.png' have the value 3, which is none of the model's 3"),
-        (whole(BLOCKS)[:, :16], r"are of size \(24, 16\), their picture \(24, 32\)"),
-        (COLORS[whole(BLOCKS)], "are a picture in colors"),
+        (whole(BLOCKS)[:, :16], r"are of size \(24, 16\), their image \(24, 32\)"),
+        (COLORS[whole(BLOCKS)], "are an image in colors"),
     ],
     ids=["value", "shape", "colors"],
 )
@@ -175,12 +175,12 @@ def test_labels_that_do_not_fit_are_refused(predictor, write, labels, message):
 def test_labels_without_a_picture_are_refused(predictor, write):
     folder = write(whole(BLOCKS))
     cv2.imwrite(str(folder / "labels" / "alone.png"), whole(BLOCKS))
-    with pytest.raises(InputError, match=r"labels/alone\.png' have no picture '.*images/alone'"):
+    with pytest.raises(InputError, match=r"labels/alone\.png' have no image '.*images/alone'"):
         evaluate(predictor, folder)
 
 
 def test_folders_that_are_missing_or_empty_say_what_they_should_hold(predictor, tmp_path):
-    with pytest.raises(InputError, match=r"no folder of pictures: '.*images' not there"):
+    with pytest.raises(InputError, match=r"no folder of images: '.*images' not there"):
         evaluate(predictor, tmp_path)
     (tmp_path / "images").mkdir()
     with pytest.raises(InputError, match=r"no folder of label PNGs: '.*labels' not there"):

@@ -75,7 +75,7 @@ def test_one_model_is_compared_on_all_usable_backends(pictures):
     assert {report.reference.backend, pair.side.backend} == set(BOTH)
     assert (pair.precision, pair.agreement, pair.problems) == ("fp32", 1, [])
     assert pair.tensors[0].values == 18
-    assert told == [("pictures", done, 6) for done in range(1, 7)]
+    assert told == [("images", done, 6) for done in range(1, 7)]
 
 
 def test_a_data_set_brings_its_own_limit(pictures):
@@ -143,7 +143,7 @@ def test_pictures_without_an_answer_do_not_agree(pictures, numpy_runtime, monkey
     (pair,) = report.pairs
     assert (pair.agreement, len(pair.failures)) == (0, 6)
     assert "18 values are NaN or infinite on one side only" in pair.problems[0]
-    assert "6 pictures have no answer" in pair.problems[2]
+    assert "6 images have no answer" in pair.problems[2]
     assert pair.divergence.error is None
     json.dumps(report.to_dict(), allow_nan=False)
 

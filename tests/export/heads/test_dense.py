@@ -243,10 +243,10 @@ def test_every_pixel_of_the_picture_has_a_class(small, backend):
     ("name", "arguments", "message"),
     [
         ("cas_vit_xs_retinanet", {"input_size": (300, 320)}, "multiples of 32.*nearest: 288x320"),
-        ("cas_vit_xs_retinanet", {"form": "logits"}, "is none of its own"),
+        ("cas_vit_xs_retinanet", {"segment_output": "logits"}, "is none of its own"),
         ("cas_vit_xs_retinanet", {"dynamic_batch": True}, "`dynamic_batch` is for classifiers"),
         ("cas_vit_xs_semantic_fpn", {"crop_pct": 0.9}, "`crop_pct` is for classifiers"),
-        ("cas_vit_xs_semantic_fpn", {"form": "masks"}, "one of classes, classes/2"),
+        ("cas_vit_xs_semantic_fpn", {"segment_output": "masks"}, "one of classes, classes/2"),
         ("cas_vit_xs_semantic_fpn", {"score_threshold": 0.3}, "`score_threshold` is for detectors"),
     ],
     ids=["size", "form", "batch", "crop", "unknown form", "threshold"],
