@@ -202,7 +202,7 @@ def test_features_are_loaded_when_they_are_first_named(module):
     [
         "edgevit",
         "edgevit.backend",
-        "edgevit.convert",
+        pytest.param("edgevit.convert", marks=pytest.mark.torch),
         pytest.param("edgevit.export", marks=pytest.mark.torch),
     ],
 )

@@ -30,12 +30,9 @@ def resolves(name):
     for part in name.split(".")[1:]:
         path = f"{path}.{part}"
         try:
-            found = getattr(found, part)
-        except AttributeError:
-            try:
-                found = import_module(path)
-            except ModuleNotFoundError as exc:
-                return not exc.name.startswith("edgevit") and find_spec(exc.name) is None
+            found = getattr(found, part, None) or import_module(path)
+        except ModuleNotFoundError as exc:  # PyTorch, say; or no such module of edgevit's
+            return not exc.name.startswith("edgevit") and find_spec(exc.name) is None
     return True
 
 
